@@ -1,0 +1,1 @@
+"""Money and law from Python: signing, chain client, contracts, channels, vouchers, prices. Synchronous."""

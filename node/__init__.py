@@ -1,0 +1,1 @@
+"""Everything that waits: transport, stage server, client, settlement, local chain, command line."""
