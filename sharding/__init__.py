@@ -1,1 +1,1 @@
-"""The mathematics: model spec, spans, checkpoints, numeric profiles, sampling. Pure: no sockets, keys, chain or event loop."""
+"""The mathematics: spec, spans, checkpoints, numeric profiles, sampling. No sockets, keys, chain or event loop."""

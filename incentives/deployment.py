@@ -1,0 +1,159 @@
+"""Where the contracts are: one JSON file per chain, pinned by the hash of each contract's code.
+
+{"chainId": 31337, "contracts": {"Stakes": {"address": "0x..", "codeHash": "0x..", "block": 2}, ...},
+ "params": {"minStake": "1000", "unbonding": 60, "closeDelay": 30}}
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+from incentives.chain_types import Chain, Contract
+from incentives.errors import CodeMismatch, DeploymentError, WrongChain
+from incentives.rpc_errors import shown_url
+from incentives.secret_files import sync_folder
+from incentives.strict_json import Fields
+from incentives.units import MAX_AMOUNT, ONE
+from sharding.hashing import keccak256
+from verification.addresses import Address
+from verification.typed_data import Domain
+
+CONTRACTS = ("Token", "Stakes", "Court", "Channels")
+DAY_S = 24 * 60 * 60
+MAX_FILE_BYTES = 64 * 1024
+MAX_SECONDS = 2**40 - 1
+_RECORD_FIELDS = ("address", "codeHash", "block")
+MAX_BLOCK = 2**63 - 1
+MAX_CHAIN_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteParams:
+    """What the contracts are constructed with; it can never change afterwards."""
+
+    min_stake: int = 1_000 * ONE
+    unbonding_s: int = 7 * DAY_S
+    """Longer than the longest dispute."""
+    close_delay_s: int = DAY_S
+    """What payees have to settle after a payer wants its money back."""
+
+
+LOCAL_TESTNET = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
+"""For chains of one's own: nobody waits a week to see a withdrawal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractRecord:
+    """One contract of a deployment."""
+
+    address: Address
+    code_hash: bytes
+    block: int
+    """The block that contains its creation: where its events begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The contracts of one chain."""
+
+    chain_id: int
+    token: ContractRecord
+    stakes: ContractRecord
+    court: ContractRecord
+    channels: ContractRecord
+    params: SuiteParams
+
+    def record(self, name: str) -> ContractRecord:
+        """The record of the contract with that name in its source."""
+        record: ContractRecord = getattr(self, name.lower())
+        return record
+
+    def contract(self, name: str) -> Contract:
+        """The contract with that name, ready to be called."""
+        return Contract.at(name, self.record(name).address)
+
+    def domain(self, name: str) -> Domain:
+        """Where signatures for that contract hold."""
+        return Domain(self.chain_id, self.record(name).address)
+
+    def verify(self, chain: Chain) -> None:
+        """Compare with the chain. Raises: WrongChain, CodeMismatch, ChainUnavailable."""
+        if chain.chain_id != self.chain_id:
+            raise WrongChain(shown_url(chain.url), self.chain_id, chain.chain_id)
+        for name in CONTRACTS:
+            record = self.record(name)
+            actual = keccak256(chain.code(record.address))
+            if actual != record.code_hash:
+                raise CodeMismatch(name, record.address, record.code_hash, actual)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Replace the file in one step: readers see the old one or the new one. Raises: DeploymentError."""
+        target = Path(path)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(_to_json(self), indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+            sync_folder(target.parent)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise DeploymentError(str(path), error.strerror or str(error)) from error
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Self:
+        """Read and check a file. Raises: DeploymentError for anything missing, unknown or out of range."""
+        try:
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise DeploymentError(str(path), error.strerror or str(error)) from error
+        if len(content) > MAX_FILE_BYTES:
+            raise DeploymentError(str(path), f"larger than {MAX_FILE_BYTES} bytes, so it is no deployment")
+        fields = Fields.parse(str(path), content, ("chainId", "contracts", "params"))
+        records = fields.inner("contracts", CONTRACTS)
+        contracts = {name.lower(): _record_from(records.inner(name, _RECORD_FIELDS)) for name in CONTRACTS}
+        return cls(
+            chain_id=fields.integer("chainId", MAX_CHAIN_ID),
+            **contracts,
+            params=_params_from(fields.inner("params", ("minStake", "unbonding", "closeDelay"))),
+        )
+
+
+def default_path(chain_id: int, folder: str | PathLike[str] = "deployments") -> Path:
+    """Where the deployment of a chain is kept."""
+    return Path(folder) / f"{chain_id}.json"
+
+
+def _to_json(deployment: Deployment) -> dict[str, Any]:
+    records = {name: deployment.record(name) for name in CONTRACTS}
+    params = deployment.params
+    return {
+        "chainId": deployment.chain_id,
+        "contracts": {
+            name: {"address": record.address, "codeHash": "0x" + record.code_hash.hex(), "block": record.block}
+            for name, record in records.items()
+        },
+        "params": {
+            "minStake": str(params.min_stake),  # text: many JSON readers round numbers past 2^53
+            "unbonding": params.unbonding_s,
+            "closeDelay": params.close_delay_s,
+        },
+    }
+
+
+def _record_from(fields: Fields) -> ContractRecord:
+    return ContractRecord(fields.address("address"), fields.hash("codeHash"), fields.integer("block", MAX_BLOCK))
+
+
+def _params_from(fields: Fields) -> SuiteParams:
+    return SuiteParams(
+        min_stake=fields.decimal("minStake", MAX_AMOUNT),
+        unbonding_s=fields.integer("unbonding", MAX_SECONDS),
+        close_delay_s=fields.integer("closeDelay", MAX_SECONDS),
+    )

@@ -1,0 +1,77 @@
+"""What work costs. The unit is token x block; the embedding and the head count as one pseudo-block each.
+
+A route has one price per token, so one number in a voucher pays all its stages and their shares stay constant.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from incentives.errors import PriceError
+from incentives.payees import Payee, payees_for
+from sharding.span import Span, is_cover
+from verification.addresses import Address
+
+PREFILL_DISCOUNT = 8
+"""A prompt's token costs an eighth of a generated one: its rows share one reading of the weights."""
+MAX_ASK = 2**96 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StagePrice:
+    """One stage's offer: `ask` units of the token for one token through one block."""
+
+    node: Address
+    span: Span
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePrice:
+    """The price of one token through all stages, in the token's smallest unit."""
+
+    per_token: int
+
+    def decode_cost(self, tokens: int) -> int:
+        """Cost of generating `tokens` tokens: n x A."""
+        return _counted(tokens) * self.per_token
+
+    def prefill_cost(self, tokens: int) -> int:
+        """Cost of reading `tokens` prompt tokens: ceil(n x A / 8)."""
+        return -(-_counted(tokens) * self.per_token // PREFILL_DISCOUNT)
+
+
+def _counted(tokens: int) -> int:
+    if tokens < 0:
+        raise PriceError(f"{tokens} tokens cannot be priced")
+    return tokens
+
+
+def paid_blocks(span: Span, num_blocks: int) -> int:
+    """Blocks that a span is paid for: the first and the last stage do one pseudo-block more each.
+
+    Raises: SpanError when the span does not lie within the model.
+    """
+    span.within(num_blocks)
+    return len(span) + (span.start == 0) + (span.end == num_blocks)
+
+
+def stage_price(stage: StagePrice, num_blocks: int) -> int:
+    """What one stage takes per token. Raises: SpanError, PriceError."""
+    if not 0 <= stage.ask <= MAX_ASK:
+        raise PriceError(f"{stage.node} asks {stage.ask}; an ask lies between 0 and 2^96 - 1")
+    return paid_blocks(stage.span, num_blocks) * stage.ask
+
+
+def route_price(stages: Sequence[StagePrice], num_blocks: int) -> RoutePrice:
+    """Price the stages of a route over all blocks [0, num_blocks). Raises: SpanError, PriceError."""
+    prices = [stage_price(stage, num_blocks) for stage in stages]
+    if not is_cover([stage.span for stage in stages], num_blocks):
+        raise PriceError(
+            f"the stages {', '.join(str(stage.span) for stage in stages)} do not cover 0:{num_blocks} once"
+        )
+    return RoutePrice(sum(prices))
+
+
+def route_payees(stages: Sequence[StagePrice], num_blocks: int) -> tuple[Payee, ...]:
+    """Split a route's price between its stages, in their order: payee i is stage i. Raises: SpanError, PriceError."""
+    return payees_for([(stage.node, stage_price(stage, num_blocks)) for stage in stages])

@@ -1,0 +1,201 @@
+"""Whether a stage takes part in a session: every check on an `Open` before any work or memory is spent on it."""
+
+import asyncio
+from dataclasses import dataclass
+
+from sharding.sampling import SamplingParams
+
+from incentives.errors import InvalidSignature
+from incentives.payees import payee_words
+from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
+from incentives.signing import recover
+from incentives.vouchers import ChannelKey
+from node.directory import Directory, NodeRecord
+from node.messages import Open, channel_key, route_of, sampling_of
+from node.network import Network
+from node.refusals import FailureCode, Refused
+from sharding.errors import SamplingError, SpanError
+from sharding.span import Span
+from verification.addresses import Address
+from verification.routes import Route, profile_id, sampler_commitment
+
+MAX_ROUTE_SECONDS = 24 * 3600
+SESSION_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StageTerms:
+    """What this node offers: it takes part only in routes that ask for exactly this."""
+
+    node: Address
+    span: Span
+    num_blocks: int
+    manifest: bytes
+    profile: str
+    ask: int
+    max_window: int
+    max_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A session that passed every check."""
+
+    route: Route
+    digest: bytes
+    session: bytes
+    stage: int
+    client: Address
+    key: ChannelKey
+    payees: tuple[bytes, ...]
+    price: RoutePrice
+    locked: int
+    sampling: SamplingParams
+    salt: bytes
+    prompt_tokens: int
+    capacity: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this stage takes tokens."""
+        return self.stage == 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this stage gives tokens."""
+        return self.stage == len(self.route.stages) - 1
+
+
+class Admission:
+    """The door of one stage."""
+
+    def __init__(self, terms: StageTerms, network: Network, directory: Directory) -> None:
+        self._terms = terms
+        self._network = network
+        self._directory = directory
+
+    async def admit(self, opening: Open, remote: Address | None) -> Admitted:
+        """Check an Open that arrived from an authenticated peer. Raises: Refused, and the errors that refusal_of translates."""
+        route = route_of(opening.route)
+        digest = route.digest(self._network.route_domain)
+        stage = self._own_stage(route)
+        key = channel_key(opening.channel)
+        client = _signed_by_client(digest, opening.signature, key)
+        await self._check_upstream(route, stage, remote, client)
+        self._check_terms(route, stage)
+        sampling = _checked_sampling(opening, route)
+        offers = _offers(route)
+        price = route_price(offers, self._terms.num_blocks)
+        payees = _checked_payees(opening, offers, self._terms.num_blocks)
+        capacity = self._checked_capacity(opening)
+        locked = await self._check_chain(route, key)
+        return Admitted(
+            route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, locked,
+            sampling, opening.salt, opening.prompt_tokens, capacity,
+        )  # fmt: skip
+
+    def _own_stage(self, route: Route) -> int:
+        mine = [index for index, stage in enumerate(route.stages) if stage.node == self._terms.node]
+        if len(mine) != 1:
+            raise Refused(FailureCode.WRONG_ROUTE, f"the route names this node {len(mine)} times, expected once")
+        return mine[0]
+
+    async def _check_upstream(self, route: Route, stage: int, remote: Address | None, client: Address) -> None:
+        """The peer at the other end must be the one that the route puts there, with a stake where it is a node."""
+        expected = client
+        if stage > 0:
+            record = await self._directory.record(route.stages[stage - 1].node)
+            self._check_staked(record)
+            expected = record.signer
+        if remote != expected:
+            raise Refused(FailureCode.WRONG_ROUTE, f"the route puts {expected} before this stage, not {remote}")
+
+    def _check_staked(self, record: NodeRecord) -> None:
+        minimum = self._network.deployment.params.min_stake
+        if record.bonded < minimum:
+            raise Refused(
+                FailureCode.NOT_STAKED, f"node {record.node} has {record.bonded} staked, the minimum is {minimum}"
+            )
+
+    def _check_terms(self, route: Route, stage: int) -> None:
+        terms, own = self._terms, route.stages[stage]
+        if (route.manifest, route.profile) != (terms.manifest, profile_id(terms.profile)):
+            raise Refused(
+                FailureCode.WRONG_MODEL, f"this node serves manifest {terms.manifest.hex()} in profile {terms.profile}"
+            )
+        if not _is_pipeline(route, terms.num_blocks):
+            raise Refused(
+                FailureCode.WRONG_ROUTE, f"the stages do not cover blocks 0:{terms.num_blocks} once and in order"
+            )
+        if (own.start, own.end) != (terms.span.start, terms.span.end):
+            raise Refused(FailureCode.WRONG_ROUTE, f"this node serves blocks {terms.span}, not {own.start}:{own.end}")
+        if own.ask < terms.ask:
+            raise Refused(
+                FailureCode.WRONG_ROUTE, f"the route pays {own.ask} per token and block, this node asks {terms.ask}"
+            )
+        if route.window > terms.max_window:
+            raise Refused(
+                FailureCode.WRONG_ROUTE, f"a window of {route.window} tokens is past this node's {terms.max_window}"
+            )
+
+    def _checked_capacity(self, opening: Open) -> int:
+        capacity = opening.prompt_tokens + opening.max_tokens
+        if capacity > self._terms.max_positions:
+            raise Refused(
+                FailureCode.TOO_LONG,
+                f"{opening.prompt_tokens} prompt tokens and {opening.max_tokens} new ones are past the context of"
+                f" {self._terms.max_positions}; shorten the prompt or ask for fewer",
+            )
+        return capacity
+
+    async def _check_chain(self, route: Route, key: ChannelKey) -> int:
+        """The channel must be open and funded, and the route not expired. Returns the locked amount."""
+        now = (await asyncio.to_thread(self._network.chain.head)).timestamp
+        if not now < route.expiry <= now + MAX_ROUTE_SECONDS:
+            raise Refused(FailureCode.WRONG_ROUTE, f"the route expires at {route.expiry}, the chain's clock says {now}")
+        if key.id(self._network.money_domain) != route.channel:
+            raise Refused(FailureCode.CHANNEL, "the channel's key is not the one that the route names")
+        state = await asyncio.to_thread(self._network.channels.state, route.channel)
+        if state.locked <= state.settled or state.closes_at:
+            raise Refused(FailureCode.CHANNEL, "the channel is not open on chain, or has nothing left; open one first")
+        return state.locked
+
+
+def _signed_by_client(digest: bytes, signature: bytes, key: ChannelKey) -> Address:
+    """The route must be signed by the key that signs the channel's vouchers."""
+    if recover(digest, signature) != key.signer:
+        raise InvalidSignature("the route is not signed by the channel's signer")
+    return key.signer
+
+
+def _is_pipeline(route: Route, num_blocks: int) -> bool:
+    boundaries = [0, *(stage.end for stage in route.stages)]
+    starts = [stage.start for stage in route.stages]
+    ordered = all(stage.start < stage.end for stage in route.stages)
+    return ordered and starts == boundaries[:-1] and boundaries[-1] == num_blocks
+
+
+def _checked_sampling(opening: Open, route: Route) -> SamplingParams:
+    try:
+        params = sampling_of(opening.sampling)
+        params.validate()
+    except SamplingError as error:
+        raise Refused(FailureCode.WRONG_ROUTE, str(error)) from error
+    if sampler_commitment(params) != route.sampler:
+        raise Refused(FailureCode.WRONG_ROUTE, "the sampling parameters are not those that the route commits to")
+    return params
+
+
+def _offers(route: Route) -> list[StagePrice]:
+    try:
+        return [StagePrice(stage.node, stage.span, stage.ask) for stage in route.stages]
+    except SpanError as error:
+        raise Refused(FailureCode.WRONG_ROUTE, str(error)) from error
+
+
+def _checked_payees(opening: Open, offers: list[StagePrice], num_blocks: int) -> tuple[bytes, ...]:
+    """The channel must pay every stage its weight of the route's price."""
+    words = tuple(opening.channel.payees)
+    if words != payee_words(route_payees(offers, num_blocks)):
+        raise Refused(FailureCode.CHANNEL, "the channel's payees are not the route's stages with their weights")
+    return words

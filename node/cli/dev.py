@@ -1,0 +1,117 @@
+"""`tally dev`: the local chain; `tally demo`: everything at once."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import psutil
+import typer
+
+from node.cli.options import DeploymentOption, RpcOption, load_network, load_signer
+from node.cli.output import console
+from node.errors import SettingsError
+from node.settings import ClientSettings
+
+app = typer.Typer(no_args_is_help=True)
+
+PID_FILE = Path(".tally/chain.pid")
+LOG_FILE = Path(".tally/chain.log")
+STOP_SECONDS = 5.0
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free one.")] = 8545,
+    kind: Annotated[
+        Literal["auto", "anvil", "embedded"], typer.Option(help="auto: anvil if it is installed.")
+    ] = "auto",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it answers; `tally dev down` stops it.")
+    ] = False,
+) -> None:
+    """Start a local chain (id 31337) with the ten usual test accounts."""
+    from node.devchain.local import LocalChain
+
+    if detach:
+        PID_FILE.parent.mkdir(parents=True, exist_ok=True)
+    chain = LocalChain(kind, port, anvil=ClientSettings().anvil, detach=detach, log=LOG_FILE if detach else None)
+    if detach:
+        chain.start()
+        PID_FILE.write_text(str(chain.pid))
+        console.print(f"{chain.kind} chain 31337 at {chain.url} (process {chain.pid}); stop it with `tally dev down`")
+        return
+    with chain:
+        console.print(f"{chain.kind} chain 31337 at {chain.url}; Ctrl-C stops it")
+        _wait_for_signal()
+
+
+def _wait_for_signal() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    while True:
+        signal.pause()
+
+
+def _leave(*_: object) -> None:
+    raise typer.Exit
+
+
+@app.command()
+def down() -> None:
+    """Stop the chain that `tally dev up --detach` started from this folder."""
+    try:
+        process = psutil.Process(int(PID_FILE.read_text()))
+    except (OSError, ValueError, psutil.NoSuchProcess) as error:
+        PID_FILE.unlink(missing_ok=True)
+        raise SettingsError(PID_FILE, "names no running chain; nothing to stop") from error
+    stop_process(process.pid)
+    PID_FILE.unlink(missing_ok=True)
+    console.print(f"stopped the chain (process {process.pid})")
+
+
+def stop_process(pid: int) -> None:
+    """Ask a process to end, then make it."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.02)
+
+
+@app.command()
+def fund(
+    addresses: Annotated[
+        list[str] | None, typer.Argument(help="Who gets tokens; without it all ten test accounts.")
+    ] = None,
+    amount: Annotated[str, typer.Option(help="Test tokens for each.")] = "1000000",
+    rpc: RpcOption = None,
+    deployment: DeploymentOption = None,
+) -> None:
+    """Send test tokens from account 0 of the local chain."""
+    from incentives.signing import dev_addresses
+    from incentives.units import parse_amount
+    from verification.addresses import to_address
+
+    network = load_network(rpc, deployment)
+    giver = load_signer(network.chain.chain_id, 0, None, None)
+    targets = [to_address(address) for address in addresses or dev_addresses() if address != giver.address]
+    for target in targets:
+        network.token.transfer(giver, target, parse_amount(amount))
+    console.print(f"sent {amount} test tokens to each of {len(targets)} accounts")
+
+
+def demo(
+    prompt: Annotated[str, typer.Option(help="What the model continues.")] = "ROMEO:\n",
+    max_tokens: Annotated[int, typer.Option(min=1, max=400)] = 80,
+    nodes: Annotated[int, typer.Option(min=1, max=8, help="Node processes.")] = 4,
+    chain: Annotated[Literal["auto", "anvil", "embedded"], typer.Option(help="Which local chain.")] = "embedded",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Bring up a chain, contracts and nodes, answer a prompt, pay for it and show every coin."""
+    from node.demo import DemoPlan, run_demo
+
+    run_demo(DemoPlan(prompt=prompt, max_tokens=max_tokens, nodes=nodes, chain=chain), as_json=as_json)

@@ -1,0 +1,191 @@
+"""`tally node`: set up, start, look at and stop a node."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from incentives.signing import LocalSigner
+from node.cli.dev import stop_process
+from node.cli.options import ConfigOption, DevAccountOption, JsonOption
+from node.cli.output import console, make_table, print_json, short, units
+from node.errors import SettingsError
+from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, child_environment, load_node_settings
+from sharding.span import Span
+from verification.addresses import to_address
+
+app = typer.Typer(no_args_is_help=True)
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the node lives: node.toml and its data.")],
+    blocks: Annotated[str, typer.Option(help="Half-open span of blocks, such as 0:4.")],
+    model: Annotated[Path, typer.Option(help="Hugging Face folder of the model.")] = Path("models/demo"),
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 chooses one.")] = "127.0.0.1:0",
+    ask: Annotated[str, typer.Option(help="Tokens per model token and block.")] = DEFAULT_ASK,
+    rpc: Annotated[str, typer.Option("--rpc")] = DEFAULT_RPC_URL,
+    deployment: Annotated[Path, typer.Option()] = Path("deployments/31337.json"),
+    owner: Annotated[str | None, typer.Option(help="The cold address that stakes and is paid.")] = None,
+    dev_account: DevAccountOption = None,
+) -> None:
+    """Write node.toml and make the node's keys."""
+    from node.node_process import load_keys
+
+    path = folder / "node.toml"
+    if path.exists():
+        raise SettingsError(path, "exists already; edit it, or choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(_toml(_owner(owner, dev_account), str(Span.parse(blocks)), model, listen, ask, rpc, deployment))
+    keys = load_keys(load_node_settings(path))
+    console.print(f"wrote {path}; node key {keys.signer.address}")
+    console.print(f"next: `tally stake AMOUNT --config {path}`, then `tally node start --config {path}`")
+
+
+def _owner(owner: str | None, dev_account: int | None) -> str:
+    if owner is not None:
+        return to_address(owner)
+    if dev_account is None:
+        raise SettingsError("--owner", "name the address that stakes, or --dev-account N on the local chain")
+    return LocalSigner.dev_account(dev_account, 31337).address
+
+
+def _toml(owner: str, blocks: str, model: Path, listen: str, ask: str, rpc: str, deployment: Path) -> str:
+    lines = {
+        "model": model.resolve().as_posix(),
+        "blocks": blocks,
+        "owner": owner,
+        "listen": listen,
+        "ask": ask,
+        "rpc_url": rpc,
+        "deployment": deployment.resolve().as_posix(),
+    }
+    return "".join(f'{key} = "{value}"\n' for key, value in lines.items())
+
+
+@app.command()
+def start(
+    config: ConfigOption,
+    wait: Annotated[float, typer.Option(min=0, max=600, help="Seconds to wait for the chain and the stake.")] = 0.0,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it serves; `tally node stop` stops it.")
+    ] = False,
+    watch_stdin: Annotated[bool, typer.Option("--watch-stdin", hidden=True)] = False,
+) -> None:
+    """Serve the node's blocks until SIGTERM or Ctrl-C."""
+    settings = load_node_settings(config)
+    if detach:
+        _start_detached(config, settings.data_dir, settings.threads, wait)
+        return
+    from node.lifetime import stop_event
+    from node.log import configure_logging
+    from node.node_process import run_node
+
+    configure_logging()
+
+    async def serve() -> None:
+        await run_node(
+            settings, stop_event(watch_stdin=watch_stdin), wait, lambda endpoint: _ready(settings.blocks, endpoint)
+        )
+
+    asyncio.run(serve())
+
+
+def _ready(blocks: str, endpoint: str) -> None:
+    console.print(f"serving blocks {blocks} at {endpoint}", soft_wrap=True)
+
+
+def _start_detached(config: Path, data_dir: Path, threads: int, wait: float) -> None:
+    from node.node_process import running_pid
+
+    if running_pid(data_dir) is not None:
+        raise SettingsError(config, f"the node runs already (process {running_pid(data_dir)})")
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = data_dir / "node.log"
+    command = [sys.executable, "-m", "node", "node", "start", "--config", str(config), "--wait", str(wait)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            env=child_environment(threads),
+        )  # fmt: skip
+    _await_ready(process, data_dir, log, START_SECONDS + wait)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", data_dir: Path, log: Path, seconds: float) -> None:
+    from node.node_process import running_pid
+
+    deadline = time.monotonic() + seconds
+    while running_pid(data_dir) != process.pid:
+        if process.poll() is not None:
+            raise SettingsError(log, f"the node ended: {_last_line(log)}")
+        if time.monotonic() > deadline:
+            process.terminate()
+            raise SettingsError(log, f"the node did not serve within {seconds:.0f} s; its log is there")
+        time.sleep(POLL_SECONDS)
+    console.print(f"node serves (process {process.pid}, log {log}); stop it with `tally node stop`")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "its log is empty"
+
+
+@app.command()
+def stop(config: ConfigOption) -> None:
+    """Stop a node that runs from this configuration."""
+    from node.node_process import running_pid
+
+    pid = running_pid(load_node_settings(config).data_dir)
+    if pid is None:
+        raise SettingsError(config, "no node runs from it")
+    stop_process(pid)
+    console.print(f"stopped the node (process {pid})")
+
+
+@app.command()
+def status(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Show whether the node runs, what is staked behind it and what it has earned and not collected."""
+    from node.money_view import node_status
+
+    view = node_status(load_node_settings(config))
+    if as_json:
+        print_json(view.as_json())
+        return
+    rows = [
+        ("process", str(view.pid) if view.pid else "not running"),
+        ("owner", view.owner),
+        ("signer", view.signer),
+        ("blocks", view.blocks),
+        ("endpoint", view.endpoint or "-"),
+        ("staked", units(view.bonded)),
+        ("leaving", units(view.exiting)),
+        ("held in vouchers, whole routes", units(view.held)),
+        ("collectable now", units(view.collectable)),
+    ]
+    console.print(make_table(f"Node {short(view.owner)}", ("what", "value"), rows))
+
+
+@app.command()
+def collect(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Settle every voucher on disk and collect this node's shares now. The node must not be running."""
+    from node.money_view import collect_now
+
+    done = collect_now(load_node_settings(config))
+    if as_json:
+        print_json(
+            [{"kind": d.kind, "amount": str(d.amount), "gas": d.gas_used, "tx": "0x" + d.tx_hash.hex()} for d in done]
+        )
+        return
+    rows = [(d.kind, units(d.amount), str(d.gas_used), short("0x" + d.tx_hash.hex())) for d in done]
+    console.print(
+        make_table("Settled and collected", ("what", "amount", "gas", "transaction"), rows)
+        if rows
+        else "nothing to collect"
+    )

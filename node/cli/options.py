@@ -1,0 +1,61 @@
+"""Options that several commands share, and what they resolve to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from incentives.signing import LocalSigner
+from node.errors import SettingsError
+from node.network import Network, connect
+from node.settings import ClientSettings
+
+RpcOption = Annotated[str | None, typer.Option("--rpc", help="JSON-RPC URL of the chain.", show_default=False)]
+DeploymentOption = Annotated[
+    Path | None, typer.Option("--deployment", help="Deployment file.", show_default="deployments/<chain id>.json")
+]
+ConfigOption = Annotated[Path, typer.Option("--config", help="The node's configuration file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DevAccountOption = Annotated[
+    int | None,
+    typer.Option("--dev-account", min=0, max=9, help="A test account of the local chain, 0 to 9.", show_default=False),
+]
+KeystoreOption = Annotated[
+    Path | None, typer.Option("--keystore", help="Keystore V3 file of the key.", show_default=False)
+]
+PasswordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file", help="File with the keystore's password; asked for without it.", show_default=False
+    ),
+]
+WaitOption = Annotated[float, typer.Option("--wait", min=0, max=600, help="Seconds to wait for the chain.")]
+
+
+def load_network(rpc: str | None, deployment: Path | None, wait_seconds: float = 0.0) -> Network:
+    """Connect with what the options say, else the settings."""
+    settings = ClientSettings()
+    return connect(rpc or settings.rpc_url, deployment or settings.deployment, wait_seconds)
+
+
+def load_signer(
+    chain_id: int, dev_account: int | None, keystore: Path | None, password_file: Path | None
+) -> LocalSigner:
+    """The key that a command signs with. Raises: KeyFileError, SettingsError when none is named."""
+    if dev_account is not None:
+        return LocalSigner.dev_account(dev_account, chain_id)
+    settings = ClientSettings()
+    path = keystore or settings.keystore
+    if path is None:
+        raise SettingsError("key", "name one: --keystore FILE, TALLY_KEYSTORE, or --dev-account N on the local chain")
+    return LocalSigner.from_keystore(path, read_password(password_file or settings.password_file))
+
+
+def read_password(path: Path | None) -> str:
+    """The password from a file without its line end, or from the terminal."""
+    if path is None:
+        return str(typer.prompt("Keystore password", hide_input=True))
+    try:
+        return path.read_text().rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(path, f"cannot be read ({error.strerror})") from error

@@ -1,0 +1,129 @@
+"""`tally run`, `pull`, `manifest`, `network`: the client's commands."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.options import (
+    DeploymentOption,
+    DevAccountOption,
+    JsonOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+    load_network,
+    load_signer,
+)
+from node.cli.output import console, make_table, print_json, short, units
+from node.settings import ClientSettings
+from sharding.span import Span
+
+network_app = typer.Typer(no_args_is_help=True)
+
+
+def run(
+    prompt: Annotated[str, typer.Argument(help="What the model continues.")],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens to generate.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Sample from the k likeliest; 0 from all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest that make up p.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal texts.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Hugging Face folder; no weights are read.")] = None,
+    rpc: RpcOption = None,
+    deployment: DeploymentOption = None,
+    dev_account: DevAccountOption = None,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a prompt over the network, pay for it, and show the bill. Every stage can read what you send."""
+    from sharding.sampling import SamplingParams
+
+    from node.cli.bills import bill_json, bill_table
+    from node.generation import ClientModel, generate_text
+    from sharding.sampling import SamplingParams
+
+    client_model = ClientModel.from_folder(model or ClientSettings().model)
+    request = client_model.request(prompt, SamplingParams(temperature, top_k, top_p, seed), max_tokens)
+    network = load_network(rpc, deployment)
+    signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
+    show = _ignore_piece if as_json else _print_piece
+    show(prompt)
+    data_dir = ClientSettings().data_dir
+    generated = asyncio.run(generate_text(network, client_model, signer, request, data_dir, show))
+    show("\n")
+    if as_json:
+        print_json({"text": generated.text, **bill_json(generated.report)})
+    else:
+        console.print(bill_table(generated.report))
+
+
+def _print_piece(piece: str) -> None:
+    console.print(piece, end="", markup=False, soft_wrap=True)
+
+
+def _ignore_piece(piece: str) -> None:
+    """For programs the text comes whole, in the JSON object."""
+
+
+def pull(
+    repo: Annotated[str, typer.Argument(help="ORG/NAME on the hub.")],
+    blocks: Annotated[str | None, typer.Option(help="Only what this span needs, such as 0:4.")] = None,
+    revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
+    to: Annotated[Path | None, typer.Option(help="Folder; default: the hub's cache.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a model, or only the files that hold a span of its blocks."""
+    from node.pull import pull as pull_model
+
+    result = pull_model(repo, Span.parse(blocks) if blocks else None, revision=revision, to=to)
+    if as_json:
+        print_json(
+            {
+                "folder": str(result.folder),
+                "revision": result.revision,
+                "files": list(result.files),
+                "bytes": result.bytes,
+            }
+        )
+    else:
+        console.print(
+            f"{len(result.files)} files, {result.bytes / 1e6:.1f} MB, commit {result.revision[:12]}, in {result.folder}"
+        )
+
+
+def manifest(folder: Annotated[Path, typer.Argument(help="Hugging Face folder.")], as_json: JsonOption = False) -> None:
+    """Hash every tensor of a model and write its manifest; the root names the model on the network."""
+    from rich.progress import Progress
+
+    from sharding.manifest import build_manifest, write_manifest
+
+    with Progress(console=console, disable=as_json, transient=True) as bar:
+        task = bar.add_task("hashing tensors", total=None)
+        built = build_manifest(folder, lambda done, total: bar.update(task, completed=done, total=total))
+    write_manifest(folder, built)
+    if as_json:
+        print_json({"root": built.root.hex(), "tensors": len(built.tensors)})
+    else:
+        console.print(f"{len(built.tensors)} tensors, root {built.root.hex()}")
+
+
+@network_app.command("ls")
+def network_ls(rpc: RpcOption = None, deployment: DeploymentOption = None, as_json: JsonOption = False) -> None:
+    """List the nodes that have announced themselves."""
+    from node.directory import read_records
+
+    records = read_records(load_network(rpc, deployment)).values()
+    if as_json:
+        print_json([
+            {"node": r.node, "blocks": str(r.span), "ask": str(r.ask), "staked": str(r.bonded), "leaving": str(r.exiting),
+             "endpoint": r.endpoint, "manifest": r.manifest.hex()} for r in records
+        ])  # fmt: skip
+        return
+    rows = [
+        (short(r.node), str(r.span), units(r.ask), units(r.bonded), r.endpoint, short(r.manifest.hex()))
+        for r in records
+    ]
+    console.print(make_table("Nodes", ("node", "blocks", "ask", "staked", "endpoint", "model"), rows))

@@ -1,0 +1,270 @@
+"""The client: finds a route, locks the money for it, gets every stage's signature, and hands over a running session."""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+
+from incentives.errors import InvalidSignature
+from incentives.payees import Payee
+from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
+from incentives.signing import Signer, recover
+from node.channel_book import ChannelBook, OpenedChannel
+from node.client_session import ClientSession, OpenRoute, Request
+from node.directory import Directory, NodeRecord
+from node.errors import NodeError, PeerError, PromptTooLong, ProtocolViolation, SessionFailed
+from node.messages import (
+    Accepted,
+    Attach,
+    Attached,
+    Failure,
+    Message,
+    Open,
+    amount_of,
+    channel_message,
+    message_frame,
+    message_of,
+    route_message,
+    sampling_message,
+)
+from node.network import Network
+from node.refusals import FailureCode
+from node.router import plan_stages
+from node.transport import Stream, Transport
+from node.wire import Frame, FrameType
+from verification.addresses import Address
+from verification.routes import AUDIT_NONE, ZERO_HASH, Route, RouteStage, profile_id, prompt_root, sampler_commitment
+
+log = logging.getLogger(__name__)
+
+MAX_ROUTE_ATTEMPTS = 3
+OPENING_SECONDS = 20.0
+ROUTE_SECONDS = 3600
+DEFAULT_WINDOW_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTerms:
+    """What the client wants to be computed, as its own copy of the model's configuration and manifest says."""
+
+    manifest: bytes
+    profile: str
+    num_blocks: int
+    vocab_size: int
+    max_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientContext:
+    """What a client works with."""
+
+    network: Network
+    directory: Directory
+    transport: Transport
+    signer: Signer
+    book: ChannelBook
+    model: ModelTerms
+    window: int = DEFAULT_WINDOW_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A route that is signed but not accepted yet."""
+
+    route: Route
+    digest: bytes
+    salt: bytes
+    price: RoutePrice
+    payees: tuple[Payee, ...]
+    channel: OpenedChannel
+
+
+class Client:
+    """Opens sessions on the network."""
+
+    def __init__(self, context: ClientContext) -> None:
+        self._context = context
+
+    async def open(self, request: Request) -> ClientSession:
+        """Open a session; a node that cannot be reached is left out of the next attempt, three attempts in all.
+
+        Raises: PromptTooLong, NoRoute, SessionFailed, ChainError.
+        """
+        self._check_length(request)
+        excluded: set[Address] = set()
+        for attempt in range(1, MAX_ROUTE_ATTEMPTS + 1):
+            stages = await self._plan(excluded)
+            try:
+                return await self._open_on(stages, request)
+            except SessionFailed as error:
+                log.warning("attempt %d: %s", attempt, error)
+                if attempt == MAX_ROUTE_ATTEMPTS or not _worth_another_route(error):
+                    raise
+                excluded.add(Address(error.node))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _check_length(self, request: Request) -> None:
+        limit = self._context.model.max_positions
+        if not request.prompt or request.max_tokens < 1:
+            raise PromptTooLong(len(request.prompt), request.max_tokens, limit)
+        if len(request.prompt) + request.max_tokens > limit:
+            raise PromptTooLong(len(request.prompt), request.max_tokens, limit)
+
+    async def _plan(self, excluded: set[Address]) -> tuple[RouteStage, ...]:
+        context = self._context
+        records = await context.directory.records()
+        return plan_stages(
+            records.values(), context.model.manifest, context.model.num_blocks,
+            context.network.deployment.params.min_stake, excluded,
+        )  # fmt: skip
+
+    async def _open_on(self, stages: tuple[RouteStage, ...], request: Request) -> ClientSession:
+        offers = [StagePrice(stage.node, stage.span, stage.ask) for stage in stages]
+        price = route_price(offers, self._context.model.num_blocks)
+        payees = route_payees(offers, self._context.model.num_blocks)
+        need = price.prefill_cost(len(request.prompt)) + price.decode_cost(request.max_tokens)
+        channel = await asyncio.to_thread(self._funded_channel, payees, need)
+        draft = await asyncio.to_thread(self._draft, stages, request, price, payees, channel)
+        return await self._accept(draft, request)
+
+    def _funded_channel(self, payees: tuple[Payee, ...], need: int) -> OpenedChannel:
+        """An idle channel to these payees with enough left, topped up or opened on chain where there is none."""
+        context = self._context
+        address = context.signer.address
+        channel = context.book.idle(payees, address) or context.book.plan(address, address, payees)
+        missing = need - channel.left
+        if missing > 0:
+            self._lock(channel, missing)
+            context.book.set_locked(channel.channel, channel.locked + missing)
+            context.book.set_state(channel.channel, "open")
+        return context.book.get(channel.channel)
+
+    def _lock(self, channel: OpenedChannel, amount: int) -> None:
+        """Move money into a channel: from the free balance if that is enough, else from the wallet."""
+        channels, signer = self._context.network.channels, self._context.signer
+        if channels.free_of(signer.address) >= amount:
+            channels.open(signer, channel.key, amount)
+        else:
+            channels.deposit_and_open(signer, channel.key, amount)
+
+    def _draft(
+        self, stages: tuple[RouteStage, ...], request: Request, price: RoutePrice, payees: tuple[Payee, ...],
+        channel: OpenedChannel,
+    ) -> _Draft:  # fmt: skip
+        context, salt = self._context, secrets.token_bytes(32)
+        route = Route(
+            nonce=secrets.token_bytes(32),
+            channel=channel.channel,
+            epoch=0,
+            previous=ZERO_HASH,
+            stages=stages,
+            manifest=context.model.manifest,
+            profile=profile_id(context.model.profile),
+            sampler=sampler_commitment(request.sampling),
+            prompt_root=prompt_root(salt, request.prompt),
+            window=context.window,
+            audit_policy=AUDIT_NONE,
+            expiry=context.network.chain.head().timestamp + ROUTE_SECONDS,
+        )
+        return _Draft(route, route.digest(context.network.route_domain), salt, price, payees, channel)
+
+    async def _accept(self, draft: _Draft, request: Request) -> ClientSession:
+        """Get every stage's signature on the route, then attach to the last stage."""
+        context = self._context
+        first, last = draft.route.stages[0].node, draft.route.stages[-1].node
+        records = await context.directory.records()
+        control = await self._dial(records[first], 0)
+        try:
+            await self._exchange_open(control, draft, request, records)
+            tokens = await self._dial(records[last], len(draft.route.stages) - 1)
+        except BaseException:
+            await control.close()
+            raise
+        opened = OpenRoute(draft.route, draft.digest, draft.price, draft.payees, draft.channel, control, tokens)
+        try:
+            await self._attach(opened)
+        except BaseException:
+            await control.close()
+            await tokens.close()
+            raise
+        await asyncio.to_thread(context.book.set_state, draft.channel.channel, "busy")
+        return ClientSession(opened, request, context.signer, context.book, context.model.vocab_size)
+
+    async def _dial(self, record: NodeRecord, stage: int) -> Stream:
+        try:
+            return await self._context.transport.dial(record.endpoint, record.peer)
+        except NodeError as error:
+            raise SessionFailed(FailureCode.STAGE_LOST, str(error), stage, record.node) from error
+
+    async def _exchange_open(
+        self, control: Stream, draft: _Draft, request: Request, records: dict[Address, NodeRecord]
+    ) -> None:
+        signature = self._context.signer.sign_digest(draft.digest)
+        opening = Open(
+            route=route_message(draft.route),
+            signature=signature,
+            channel=channel_message(draft.channel.key, draft.channel.payees),
+            sampling=sampling_message(request.sampling),
+            salt=draft.salt,
+            prompt_tokens=len(request.prompt),
+            max_tokens=request.max_tokens,
+        )
+        answer = await _ask(control, opening, draft.route, 0)
+        if not isinstance(answer, Accepted):
+            raise _failure(FailureCode.PROTOCOL, "answered an Open with something else", 0, draft.route)
+        _check_acceptances(answer, draft, records, self._context.window)
+
+    async def _attach(self, opened: OpenRoute) -> None:
+        last = len(opened.route.stages) - 1
+        answer = await _ask(opened.tokens, Attach(route=opened.digest), opened.route, last)
+        if not isinstance(answer, Attached):
+            raise _failure(FailureCode.PROTOCOL, "answered an Attach with something else", last, opened.route)
+
+
+def _worth_another_route(error: SessionFailed) -> bool:
+    """Whether a route without the failed node could do better."""
+    return error.code in (FailureCode.STAGE_LOST, FailureCode.BUSY, FailureCode.NOT_STAKED, FailureCode.WRONG_MODEL)
+
+
+async def _ask(stream: Stream, message: Open | Attach, route: Route, stage: int) -> Message:
+    """Send a message and take its answer. Raises: SessionFailed for a Failure, a silence or a broken stream."""
+    try:
+        await stream.send(message_frame(message, route.nonce[:16], route.epoch))
+        async with asyncio.timeout(OPENING_SECONDS):
+            answer = _control_message(await stream.recv())
+    except TimeoutError as error:
+        raise _failure(FailureCode.IDLE, f"no answer in {OPENING_SECONDS:.0f} s", stage, route) from error
+    except PeerError as error:
+        raise _failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
+    if isinstance(answer, Failure):
+        raise _failure(FailureCode.read(answer.code), answer.message, answer.stage, route)
+    return answer
+
+
+def _control_message(frame: Frame) -> Message:
+    if frame.type is not FrameType.CONTROL:
+        raise ProtocolViolation(f"expected a message, got a {frame.type.name} frame")
+    return message_of(frame)
+
+
+def _failure(code: FailureCode, message: str, stage: int, route: Route) -> SessionFailed:
+    node = route.stages[stage].node if stage < len(route.stages) else "unknown"
+    return SessionFailed(code, message, stage, node)
+
+
+def _check_acceptances(answer: Accepted, draft: _Draft, records: dict[Address, NodeRecord], window: int) -> None:
+    """Every stage, in order, signed this route with the key that the chain knows it by, and claims no more than its credit."""
+    route = draft.route
+    if [accept.stage for accept in answer.accepts] != list(range(len(route.stages))):
+        raise _failure(FailureCode.PROTOCOL, "not every stage accepted, or not in order", 0, route)
+    for accept, stage in zip(answer.accepts, route.stages, strict=True):
+        try:
+            signer = recover(draft.digest, accept.signature)
+        except InvalidSignature as error:
+            raise _failure(FailureCode.SIGNATURE, str(error), accept.stage, route) from error
+        if signer != records[stage.node].signer:
+            raise _failure(FailureCode.SIGNATURE, "the acceptance is not signed by the node's key", accept.stage, route)
+        if amount_of(accept.due) > window * draft.price.decode_cost(1):
+            raise _failure(
+                FailureCode.UNPAID, "the stage claims more unpaid work than its credit allows", accept.stage, route
+            )

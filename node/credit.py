@@ -1,0 +1,46 @@
+"""How far a stage may work ahead of the money: rule 14, in integers.
+
+Prefill is prepaid; decode runs at most W tokens past the voucher on this node's disk, counted per channel over all its sessions.
+"""
+
+from dataclasses import dataclass
+
+from incentives.prices import RoutePrice
+
+
+@dataclass(slots=True)
+class SessionCredit:
+    """The running account of one session on one stage. Amounts are for the whole route, in the smallest unit."""
+
+    price: RoutePrice
+    prompt_tokens: int
+    window: int
+    earned_before: int
+    """Charged on the channel by earlier sessions."""
+    paid_before: int
+    """The voucher on disk when the session began."""
+    paid: int
+    positions: int = 0
+    """Positions computed in this session."""
+
+    @property
+    def earned(self) -> int:
+        """The cost of this session so far."""
+        return self.cost_of(self.positions)
+
+    def cost_of(self, positions: int) -> int:
+        """The session's cost once `positions` positions are computed: prompt at the prefill price, the rest at the full price."""
+        prefill = min(positions, self.prompt_tokens)
+        return self.price.prefill_cost(prefill) + self.price.decode_cost(positions - prefill)
+
+    def allows(self, rows: int) -> bool:
+        """Whether `rows` more positions are covered by what is paid, or for decoding by the window's credit."""
+        after = self.positions + rows
+        if after <= self.prompt_tokens:
+            return self.cost_of(after) <= self.paid - self.paid_before
+        owed = self.earned_before + self.cost_of(after) - self.paid
+        return owed <= self.window * self.price.decode_cost(1)
+
+    def worked(self, rows: int) -> None:
+        """Count positions that were computed."""
+        self.positions += rows

@@ -1,0 +1,316 @@
+"""Errors of the node package.
+
+NodeError
+├── NoRoute                  the reachable nodes do not cover every block
+├── UnknownNode              no such node in the directory
+├── PeerError
+│   ├── PeerClosed           the other side ended the stream, or the connection was lost
+│   ├── PeerTimeout          the other side did not answer or read in time
+│   ├── ProtocolViolation    the other side sent something it must not send
+│   ├── PeerRefused          the other side said no, with a code and a reason
+│   ├── PeerUnreachable      nobody answers at the endpoint
+│   ├── EndpointInvalid      an announced endpoint that is not one
+│   ├── HandshakeFailed      the two sides could not prove who they are
+│   └── CertificateMismatch  another TLS key than the one recorded on chain
+├── ClosedHere               the stream was used after this side had closed it
+├── MalformedFrame           bytes that are not a frame
+│   ├── ValueNotFinite       NaN or infinity among hidden states
+│   └── TokenOutOfVocabulary a token id that the model does not have
+├── FrameTooLarge            a frame past the limit
+├── MalformedMessage         a frame whose message cannot be read
+├── IdentityError
+│   ├── IdentityDamaged      not a key, not a certificate, or cut short
+│   └── IdentityMismatch     key and certificate are not a pair
+├── SettingsError            a configuration that cannot be used
+├── PortInUse                another program listens there
+├── ListenFailed             the system does not let this node listen there
+├── StoreError               the node's database cannot be trusted
+├── StoreLocked              another process holds the database
+└── LocalChainError
+    ├── AnvilNotFound        anvil was asked for and is not installed
+    ├── ChainStartFailed     the chain's process ended, or did not answer in time
+    └── NotTheLocalChain     something answers, with another chain id than 31337
+"""
+
+from pathlib import Path
+
+
+class NodeError(Exception):
+    """Anything this package refuses or cannot do."""
+
+
+class NoRoute(NodeError):
+    """The reachable nodes do not cover every block of the model."""
+
+    def __init__(self, uncovered: object, num_blocks: int) -> None:
+        super().__init__(
+            f"no route: no node serves block(s) {uncovered} of {num_blocks}; start one or wait for one to announce"
+        )
+        self.uncovered = uncovered
+        self.num_blocks = num_blocks
+
+
+class UnknownNode(NodeError):
+    """No such node in the directory."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"{node} is not in the directory; it has not joined or has left")
+        self.node = node
+
+
+class PeerError(NodeError):
+    """The other side of a stream failed."""
+
+
+class PeerClosed(PeerError):
+    """The other side ended the stream with a WebSocket close code; 1006 when the connection was lost."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the other side ended the stream: {reason or 'no reason given'} (code {code})")
+        self.code = code
+        self.reason = reason
+
+
+class PeerTimeout(PeerError):
+    """The other side did not answer or read in time."""
+
+    def __init__(self, awaited: str, seconds: float) -> None:
+        super().__init__(f"no {awaited} from the other side within {seconds:g} s; take it for dead")
+        self.awaited = awaited
+        self.seconds = seconds
+
+
+class ProtocolViolation(PeerError):
+    """The other side sent something it must not send; the stream is closed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the other side broke the protocol: {reason}")
+        self.reason = reason
+
+
+class PeerRefused(PeerError):
+    """The other side said no."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class PeerUnreachable(PeerError):
+    """Nobody answers at the endpoint."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"no node answers at {endpoint} ({reason}); choose another one or check that it runs")
+        self.endpoint = endpoint
+        self.reason = reason
+
+
+class EndpointInvalid(PeerError):
+    """An announced endpoint that is not one."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"{endpoint!r} is not an endpoint; expected wss://HOST:PORT/v1/stream")
+        self.endpoint = endpoint
+
+
+class HandshakeFailed(PeerError):
+    """The two sides could not prove who they are."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"handshake failed: {reason}")
+        self.reason = reason
+
+
+class CertificateMismatch(PeerError):
+    """Another TLS key than the one recorded on chain."""
+
+    def __init__(self, expected: bytes, got: bytes) -> None:
+        super().__init__(
+            f"the certificate's key is {got.hex()}, the chain says {expected.hex()}; do not talk to this host"
+        )
+        self.expected = expected
+        self.got = got
+
+
+class ClosedHere(NodeError):
+    """The stream was used after this side had closed it."""
+
+    def __init__(self) -> None:
+        super().__init__("this side has closed the stream; dial again")
+
+
+class MalformedFrame(NodeError):
+    """Bytes that are not a frame, or a frame that does not fit its place."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"malformed frame: {reason}")
+        self.reason = reason
+
+
+class ValueNotFinite(MalformedFrame):
+    """Hidden states with NaN or infinity."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__(f"the value at row {row}, column {column} is not finite")
+        self.row = row
+        self.column = column
+
+
+class TokenOutOfVocabulary(MalformedFrame):
+    """A token id that the model does not have."""
+
+    def __init__(self, token: int, vocab_size: int) -> None:
+        super().__init__(f"token {token} is not one of the model's {vocab_size}")
+        self.token = token
+        self.vocab_size = vocab_size
+
+
+class FrameTooLarge(NodeError):
+    """A frame past the limit."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a frame of {size} bytes is past the limit of {limit}")
+        self.size = size
+        self.limit = limit
+
+
+class MalformedMessage(NodeError):
+    """A frame whose message cannot be read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"malformed message: {reason}")
+        self.reason = reason
+
+
+class IdentityError(NodeError):
+    """The node's TLS key or certificate on disk cannot be used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class IdentityDamaged(IdentityError):
+    """Not a key, not a certificate, or cut short."""
+
+
+class IdentityMismatch(IdentityError):
+    """Key and certificate are not a pair."""
+
+
+class SettingsError(NodeError):
+    """A configuration that cannot be used."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class PortInUse(NodeError):
+    """Another program listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"{host}:{port} is in use by another program; stop it or choose another port")
+        self.host = host
+        self.port = port
+
+
+class ListenFailed(NodeError):
+    """The system does not let this node listen there."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port} ({reason}); choose an address of this machine")
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+
+class StoreError(NodeError):
+    """The node's database cannot be trusted."""
+
+
+class StoreLocked(NodeError):
+    """Another process holds the database."""
+
+    def __init__(self, directory: Path | str) -> None:
+        super().__init__(f"{directory} is in use by another node process; stop it first")
+        self.directory = directory
+
+
+class LocalChainError(NodeError):
+    """The local chain could not be started or used."""
+
+
+class AnvilNotFound(LocalChainError):
+    """Anvil was asked for and is not installed."""
+
+    def __init__(self, looked_at: tuple[str, ...]) -> None:
+        places = ", ".join(looked_at)
+        super().__init__(f"no anvil in {places}; `npm install` in contracts/ brings it, or use the embedded chain")
+        self.looked_at = looked_at
+
+
+class ChainStartFailed(LocalChainError):
+    """The chain's process ended, or did not answer in time."""
+
+    def __init__(self, kind: str, reason: str, tail: str = "") -> None:
+        super().__init__(f"the {kind} chain did not start: {reason}" + (f"\n{tail}" if tail else ""))
+        self.kind = kind
+        self.reason = reason
+        self.tail = tail
+
+
+class NotTheLocalChain(LocalChainError):
+    """Something answers, with another chain id than the local chain's."""
+
+    def __init__(self, url: str, expected: int, got: int) -> None:
+        super().__init__(f"{url} is chain {got}, not the local chain {expected}; nothing was sent to it")
+        self.url = url
+        self.expected = expected
+        self.got = got
+
+
+class PromptTooLong(NodeError):
+    """The prompt and the tokens asked for do not fit the model's context."""
+
+    def __init__(self, prompt_tokens: int, max_tokens: int, limit: int) -> None:
+        super().__init__(
+            f"{prompt_tokens} prompt tokens and {max_tokens} new ones are past the context of {limit};"
+            " shorten the prompt or ask for fewer tokens"
+        )
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
+        self.limit = limit
+
+
+class SessionFailed(NodeError):
+    """A generation ended early; what was generated is in `generated`."""
+
+    def __init__(self, code: str, message: str, stage: int, node: str, generated: tuple[int, ...] = ()) -> None:
+        super().__init__(f"stage {stage} ({node}) ended the session: {code}: {message}")
+        self.code = code
+        self.message = message
+        self.stage = stage
+        self.node = node
+        self.generated = generated
+
+
+class NotStaked(NodeError):
+    """The chain does not hold the stake that this node needs to serve."""
+
+    def __init__(self, owner: str, reason: str) -> None:
+        super().__init__(f"node {owner} {reason}")
+        self.owner = owner
+        self.reason = reason
+
+
+class NodeStartFailed(NodeError):
+    """A node process that was started did not come to serve, or stopped."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"{node}: {reason}")
+        self.node = node
+        self.reason = reason

@@ -1,0 +1,88 @@
+"""From text to text: the client together with a model folder's tokenizer. What `tally run` and the demo share."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharding.sampling import SamplingParams
+from sharding.tokenizer import Tokenizer
+
+from incentives.signing import LocalSigner
+from node.channel_book import ChannelBook
+from node.client import DEFAULT_WINDOW_TOKENS, Client, ClientContext, ModelTerms
+from node.client_session import ClientSession, Report, Request
+from node.directory import Directory
+from node.network import Network
+from node.store import Store
+from node.wss import WssTransport
+from sharding.manifest import FLOAT_PROFILE, read_manifest
+from sharding.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ClientModel:
+    """What a client needs of a model: no weights."""
+
+    tokenizer: Tokenizer
+    terms: ModelTerms
+    stop_tokens: frozenset[int]
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "ClientModel":
+        """Read tokenizer, configuration and manifest. Raises: ShardingError."""
+        spec, manifest = ModelSpec.from_folder(folder), read_manifest(folder)
+        terms = ModelTerms(manifest.root, FLOAT_PROFILE, spec.num_blocks, spec.vocab_size, spec.max_positions)
+        return cls(Tokenizer.from_folder(folder), terms, frozenset(spec.eos_token_ids))
+
+    def request(self, prompt: str, sampling: SamplingParams, max_tokens: int) -> Request:
+        """Tokenise a prompt. Raises: SamplingError."""
+        sampling.validate()
+        return Request(tuple(self.tokenizer.encode(prompt)), sampling, max_tokens, self.stop_tokens)
+
+
+@asynccontextmanager
+async def running_client(
+    network: Network, model: ClientModel, signer: LocalSigner, data_dir: Path, window: int = DEFAULT_WINDOW_TOKENS
+) -> AsyncIterator[Client]:
+    """A client with its store and transport, for the length of the block. Raises: StoreLocked."""
+    store = Store(data_dir)
+    transport = WssTransport(signer, network.hello_domain)
+    book = ChannelBook(store, network.money_domain)
+    try:
+        yield Client(ClientContext(network, Directory(network), transport, signer, book, model.terms, window))
+    finally:
+        await transport.close()
+        store.close()
+
+
+async def stream_text(session: ClientSession, model: ClientModel) -> AsyncIterator[str]:
+    """Yield the text as it grows; a character that spans tokens comes whole. Stop tokens have no text."""
+    decoder = model.tokenizer.stream()
+    async for token in session.tokens():
+        if token not in model.stop_tokens:
+            yield decoder.push(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A finished text with its bill."""
+
+    text: str
+    report: Report
+
+
+async def generate_text(
+    network: Network, model: ClientModel, signer: LocalSigner, request: Request, data_dir: Path, show: Callable[[str], None]
+) -> Generated:
+    """Open a route, generate and pay; `show` hears each piece of text as it arrives. Raises: as Client.open; SessionFailed."""
+    async with running_client(network, model, signer, data_dir) as client:
+        session = await client.open(request)
+        pieces: list[str] = []
+        try:
+            async for piece in stream_text(session, model):
+                pieces.append(piece)
+                show(piece)
+            return Generated("".join(pieces), await session.finish())
+        finally:
+            await session.abandon()

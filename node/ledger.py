@@ -1,0 +1,87 @@
+"""What a node is owed: per channel the last voucher it holds and what its work on that channel has earned.
+
+A voucher is on disk before the work it pays for is done; a node that is killed can always settle what it holds.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from incentives.vouchers import ChannelKey, SignedVoucher, Voucher
+from node.store import Store
+from sharding.hashing import keccak256
+from verification.addresses import Address
+
+PAYEE_WORD_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChannel:
+    """One channel as this node knows it. Amounts in the token's smallest unit, for the whole route."""
+
+    key: ChannelKey
+    channel: bytes
+    payees: tuple[bytes, ...]
+    stage: int
+    """This node's index among the payees."""
+    cumulative: int
+    """Paid by the voucher on disk."""
+    earned: int
+    """Charged for work of finished sessions, paid or not."""
+    voucher: SignedVoucher | None
+
+
+class Ledger:
+    """The node's side of its channels."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def open_channel(self, channel: bytes, key: ChannelKey, payees: tuple[bytes, ...], stage: int) -> HeldChannel:
+        """Return what is known of a channel, recording it first when it is new."""
+        with self._store.transaction() as db:
+            db.execute(
+                "INSERT INTO held_vouchers (channel, payer, signer, payees, salt, stage, cumulative, earned)"
+                " VALUES (?, ?, ?, ?, ?, ?, '0', '0') ON CONFLICT (channel) DO NOTHING",
+                (channel, key.payer, key.signer, b"".join(payees), key.salt, stage),
+            )
+        return self.held(channel)
+
+    def held(self, channel: bytes) -> HeldChannel:
+        """Return one recorded channel. Raises: KeyError."""
+        rows = self._store.rows("SELECT * FROM held_vouchers WHERE channel = ?", channel)
+        if not rows:
+            raise KeyError(channel.hex())
+        return _held(rows[0])
+
+    def all_held(self) -> list[HeldChannel]:
+        """Return every channel with a voucher on disk."""
+        return [_held(row) for row in self._store.rows("SELECT * FROM held_vouchers WHERE signature IS NOT NULL")]
+
+    def hold_voucher(self, signed: SignedVoucher) -> None:
+        """Write a checked voucher to disk; it replaces the one before. Only a higher one is ever written."""
+        voucher = signed.voucher
+        with self._store.transaction() as db:
+            row = db.execute("SELECT cumulative FROM held_vouchers WHERE channel = ?", (voucher.channel,)).fetchone()
+            if row is not None and voucher.cumulative > int(row["cumulative"]):
+                db.execute(
+                    "UPDATE held_vouchers SET cumulative = ?, work = ?, signature = ? WHERE channel = ?",
+                    (str(voucher.cumulative), voucher.work, signed.signature, voucher.channel),
+                )
+
+    def add_earned(self, channel: bytes, amount: int) -> None:
+        """Charge finished work to a channel, so that credit is per channel and not per session."""
+        with self._store.transaction() as db:
+            row = db.execute("SELECT earned FROM held_vouchers WHERE channel = ?", (channel,)).fetchone()
+            total = int(row["earned"]) + amount
+            db.execute("UPDATE held_vouchers SET earned = ? WHERE channel = ?", (str(total), channel))
+
+
+def _held(row: sqlite3.Row) -> HeldChannel:
+    words: bytes = row["payees"]
+    payees = tuple(words[at : at + PAYEE_WORD_BYTES] for at in range(0, len(words), PAYEE_WORD_BYTES))
+    key = ChannelKey(Address(row["payer"]), Address(row["signer"]), keccak256(words), row["salt"])
+    cumulative = int(row["cumulative"])
+    signed = None
+    if row["signature"] is not None:
+        signed = SignedVoucher(key, Voucher(row["channel"], cumulative, row["work"]), row["signature"])
+    return HeldChannel(key, row["channel"], payees, row["stage"], cumulative, int(row["earned"]), signed)

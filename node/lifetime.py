@@ -1,0 +1,31 @@
+"""When a process ends: on SIGTERM or SIGINT, or with the process that started it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+
+def stop_event(*, watch_stdin: bool = False) -> asyncio.Event:
+    """Return an event that is set when this process should stop.
+
+    With `watch_stdin` also when standard input ends: a parent that holds the other end of the pipe takes its children
+    along however it dies, because the system closes the pipe for it.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: the default handlers end the process
+            loop.add_signal_handler(number, stop.set)
+    if watch_stdin:
+        threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
+    return stop
+
+
+def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    with contextlib.suppress(RuntimeError):  # the loop has ended by itself meanwhile
+        loop.call_soon_threadsafe(stop.set)

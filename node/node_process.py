@@ -1,0 +1,213 @@
+"""A node's life: each start-up step has a name and an error that says what to do; then it serves until it is told to stop."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sharding.float_engine import FloatEngine
+
+from incentives.chain_types import Sent
+from incentives.errors import ChainError, DeploymentError
+from incentives.signing import LocalSigner
+from node.admission import StageTerms
+from node.directory import Directory
+from node.errors import NotStaked, SettingsError
+from node.identity import NodeIdentity
+from node.ledger import Ledger
+from node.network import Network, connect
+from node.server import StageContext, StageServer
+from node.settings import NodeSettings
+from node.settlement import Settlement, keep_settling
+from node.store import Store
+from node.worker import Worker
+from node.wss import WssTransport
+from sharding.engine import Engine
+from verification.addresses import Address, to_address
+
+log = logging.getLogger(__name__)
+
+NODE_KEY_FILE = "node-key"
+STATUS_FILE = "status.json"
+RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """The two keys of a node's process."""
+
+    signer: LocalSigner
+    identity: NodeIdentity
+
+
+def load_keys(settings: NodeSettings) -> NodeKeys:
+    """Read the node key and TLS identity of a data directory, making them on first use. Raises: KeyFileError, IdentityDamaged."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings.data_dir / NODE_KEY_FILE
+    signer = LocalSigner.from_key_file(path) if path.exists() else LocalSigner.create_key_file(path)
+    return NodeKeys(signer, NodeIdentity.load_or_create(settings.data_dir))
+
+
+def load_engine(settings: NodeSettings) -> FloatEngine:
+    """Load the tensors of this node's span and no others. Raises: ShardingError, SettingsError."""
+    torch.set_num_threads(settings.threads)
+    engine = FloatEngine.from_folder(settings.model, settings.span)
+    expected = settings.manifest
+    if expected is not None and engine.manifest.root.hex() != expected.removeprefix("0x").lower():
+        raise SettingsError("manifest", f"{settings.model} has root {engine.manifest.root.hex()}, expected {expected}")
+    return engine
+
+
+def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float) -> Network:
+    """Reach the chain and find this node staked; try again until the time is up.
+
+    Raises: ChainUnavailable, DeploymentError, CodeMismatch, NotStaked.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            network = connect(settings.rpc_url, settings.deployment)
+            check_stake(network, settings, keys)
+            return network
+        except (ChainError, DeploymentError, NotStaked):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def check_stake(network: Network, settings: NodeSettings, keys: NodeKeys) -> None:
+    """The chain must know this owner with this signer, this TLS key and enough stake. Raises: NotStaked."""
+    owner = to_address(settings.owner)
+    identity = network.stakes.identities().get(owner)
+    if identity is None:
+        raise NotStaked(owner, "has not joined; run `tally stake AMOUNT --config node.toml`")
+    if (identity.signer, identity.peer) != (keys.signer.address, keys.identity.peer):
+        raise NotStaked(
+            owner, "joined with other keys than those in data_dir; restore them or rotate with `tally stake --rotate`"
+        )
+    bonded, minimum = network.stakes.stake_of(owner).bonded, network.deployment.params.min_stake
+    if bonded < minimum:
+        raise NotStaked(owner, f"has {bonded} staked, the minimum is {minimum}; run `tally stake` again")
+
+
+def announce_if_new(
+    network: Network, settings: NodeSettings, keys: NodeKeys, manifest: bytes, endpoint: str
+) -> Sent | None:
+    """Tell the chain what this node serves and where, unless its last announcement says just that."""
+    owner, span = to_address(settings.owner), settings.span
+    current = {each.node: each for each in network.stakes.announcements()}.get(owner)
+    wanted = (manifest, span.start, span.end, settings.ask_units, endpoint)
+    if current is not None and (current.manifest, current.start, current.end, current.ask, current.endpoint) == wanted:
+        return None
+    return network.stakes.announce(keys.signer, owner, *wanted)
+
+
+class NodeProcess:
+    """One running node: use `start`, then `serve_until`; `close` in any case."""
+
+    def __init__(self, settings: NodeSettings, wait_seconds: float = 0.0) -> None:
+        self._settings = settings
+        self._wait_seconds = wait_seconds
+        self._store = Store(settings.data_dir)
+        self._worker = Worker()
+        self._transport: WssTransport | None = None
+        self._server: StageServer | None = None
+
+    async def start(self) -> str:
+        """Bring everything up; returns the endpoint that others dial."""
+        settings = self._settings
+        keys = load_keys(settings)
+        engine = await self._worker.run(load_engine, settings)
+        network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds)
+        ledger = Ledger(self._store)
+        self._settlement = Settlement(network, ledger, keys.signer)
+        self._transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
+        context = self._context(keys, network, engine, ledger, self._transport)
+        self._server = StageServer(context)
+        listener = await self._server.start(settings.host, settings.port)
+        endpoint = settings.endpoint or listener.endpoint
+        await asyncio.to_thread(announce_if_new, network, settings, keys, engine.manifest.root, endpoint)
+        self._write_status(endpoint, keys)
+        return endpoint
+
+    def _context(
+        self, keys: NodeKeys, network: Network, engine: Engine, ledger: Ledger, transport: WssTransport
+    ) -> StageContext:
+        settings = self._settings
+        terms = StageTerms(
+            node=to_address(settings.owner),
+            span=settings.span,
+            num_blocks=engine.spec.num_blocks,
+            manifest=engine.manifest.root,
+            profile=engine.profile,
+            ask=settings.ask_units,
+            max_window=settings.max_window_tokens,
+            max_positions=engine.spec.max_positions,
+        )
+        return StageContext(
+            terms, network, Directory(network), engine, self._worker, ledger, keys.signer, transport,
+            settings.max_sessions, settings.session_idle_seconds,
+        )  # fmt: skip
+
+    def _write_status(self, endpoint: str, keys: NodeKeys) -> None:
+        status = {
+            "pid": os.getpid(),
+            "endpoint": endpoint,
+            "signer": keys.signer.address,
+            "owner": self._settings.owner,
+        }
+        draft = self._settings.data_dir / f"{STATUS_FILE}.tmp"
+        draft.write_text(json.dumps(status))
+        draft.replace(self._settings.data_dir / STATUS_FILE)
+
+    async def serve_until(self, stop: asyncio.Event) -> None:
+        """Serve and settle until told to stop."""
+        settling = asyncio.create_task(keep_settling(self._settlement, self._settings.settle_every_seconds))
+        try:
+            await stop.wait()
+        finally:
+            settling.cancel()
+            await asyncio.gather(settling, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close streams, free the engine, release the data directory."""
+        if self._server is not None:
+            await self._server.close()
+        if self._transport is not None:
+            await self._transport.close()
+        self._worker.close()
+        (self._settings.data_dir / STATUS_FILE).unlink(missing_ok=True)
+        self._store.close()
+
+
+def running_pid(data_dir: Path) -> int | None:
+    """The process that serves from a data directory, if one says so."""
+    try:
+        status = json.loads((data_dir / STATUS_FILE).read_text())
+        pid = int(status["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
+
+
+async def run_node(
+    settings: NodeSettings, stop: asyncio.Event, wait_seconds: float, ready: Callable[[str], None]
+) -> None:
+    """Run one node from start to stop; `ready` hears the endpoint once it serves."""
+    node = NodeProcess(settings, wait_seconds)
+    try:
+        ready(await node.start())
+        await node.serve_until(stop)
+    finally:
+        await node.close()
+
+
+def owner_of(settings: NodeSettings) -> Address:
+    """The cold address behind a node."""
+    return to_address(settings.owner)

@@ -1,0 +1,112 @@
+"""The ways in which a stage says no: a code that programs act on, a sentence for people.
+
+Every refusal ends one session and nothing else.
+"""
+
+from enum import StrEnum
+
+from incentives.errors import (
+    BeyondLock,
+    ChainError,
+    InvalidSignature,
+    VoucherRejected,
+    VoucherStale,
+    WrongChannel,
+    WrongWork,
+)
+from node.errors import (
+    FrameTooLarge,
+    MalformedFrame,
+    MalformedMessage,
+    NodeError,
+    PeerClosed,
+    PeerTimeout,
+    ProtocolViolation,
+    TokenOutOfVocabulary,
+    ValueNotFinite,
+)
+from sharding.errors import CacheFull, NotFinite, ShapeMismatch, ShardingError, TokenOutOfRange
+from verification.errors import VerificationError
+
+
+class FailureCode(StrEnum):
+    """Why a session cannot go on, for programs."""
+
+    MALFORMED = "malformed"
+    PROTOCOL = "protocol"
+    SIGNATURE = "signature"
+    WRONG_ROUTE = "wrong_route"
+    WRONG_MODEL = "wrong_model"
+    NOT_STAKED = "not_staked"
+    STALE_EPOCH = "stale_epoch"
+    UNKNOWN_SESSION = "unknown_session"
+    OUT_OF_ORDER = "out_of_order"
+    SHAPE = "shape"
+    NOT_FINITE = "not_finite"
+    TOKEN_RANGE = "token_range"
+    TOO_LONG = "too_long"
+    BUSY = "busy"
+    IDLE = "idle"
+    CHANNEL = "channel"
+    VOUCHER_STALE = "voucher_stale"
+    VOUCHER_WRONG = "voucher_wrong"
+    BEYOND_LOCK = "beyond_lock"
+    UNPAID = "unpaid"
+    STAGE_LOST = "stage_lost"
+    PEER_LOST = "peer_lost"
+    CHAIN = "chain"
+    INTERNAL = "internal"
+    UNKNOWN = "unknown"
+    """A code that this version does not know."""
+
+    @classmethod
+    def read(cls, text: str) -> "FailureCode":
+        """The code that a peer named."""
+        return cls(text) if text in cls._value2member_map_ else cls.UNKNOWN
+
+
+class Refused(NodeError):
+    """This node ends a session, for a reason that it tells."""
+
+    def __init__(self, code: FailureCode, message: str, stage: int | None = None) -> None:
+        super().__init__(f"{code.value}: {message}")
+        self.code = code
+        self.message = message
+        self.stage = stage
+        """The stage at fault where it is another one than the speaker."""
+
+
+_CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
+    (MalformedFrame, FailureCode.MALFORMED),
+    (FrameTooLarge, FailureCode.MALFORMED),
+    (MalformedMessage, FailureCode.MALFORMED),
+    (VerificationError, FailureCode.MALFORMED),
+    (ProtocolViolation, FailureCode.PROTOCOL),
+    (PeerTimeout, FailureCode.IDLE),
+    (TimeoutError, FailureCode.IDLE),
+    (PeerClosed, FailureCode.PEER_LOST),
+    (InvalidSignature, FailureCode.SIGNATURE),
+    (VoucherStale, FailureCode.VOUCHER_STALE),
+    (BeyondLock, FailureCode.BEYOND_LOCK),
+    (WrongWork, FailureCode.VOUCHER_WRONG),
+    (WrongChannel, FailureCode.VOUCHER_WRONG),
+    (VoucherRejected, FailureCode.VOUCHER_WRONG),
+    (ChainError, FailureCode.CHAIN),
+    (ValueNotFinite, FailureCode.NOT_FINITE),
+    (TokenOutOfVocabulary, FailureCode.TOKEN_RANGE),
+    (CacheFull, FailureCode.TOO_LONG),
+    (NotFinite, FailureCode.NOT_FINITE),
+    (TokenOutOfRange, FailureCode.TOKEN_RANGE),
+    (ShapeMismatch, FailureCode.SHAPE),
+    (ShardingError, FailureCode.SHAPE),
+)
+
+
+def refusal_of(error: BaseException) -> Refused:
+    """Translate an error met while serving a session into what the peer is told; unknown ones tell nothing of the inside."""
+    if isinstance(error, Refused):
+        return error
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return Refused(code, str(error))
+    return Refused(FailureCode.INTERNAL, "the node met an error that it does not know; its operator's log has it")

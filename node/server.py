@@ -1,0 +1,209 @@
+"""The stage server: accepts authenticated streams, opens sessions along the route, and lets each run.
+
+A stream carries one session: an `Open` from upstream, or an `Attach` from the client that takes a session's tokens.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from incentives.signing import Signer
+from node.admission import Admission, Admitted, StageTerms
+from node.directory import Directory
+from node.errors import NodeError, PeerError
+from node.ledger import Ledger
+from node.messages import (
+    Accept,
+    Accepted,
+    Attach,
+    Attached,
+    Failure,
+    Open,
+    amount_bytes,
+    message_frame,
+    message_of,
+)
+from node.network import Network
+from node.refusals import FailureCode, Refused, refusal_of
+from node.stage_session import StageSession
+from node.transport import Listener, Stream, Transport
+from node.wire import Frame, FrameType
+from node.worker import Worker
+from sharding.engine import Engine
+from verification.addresses import address_bytes
+
+log = logging.getLogger(__name__)
+
+OPENING_SECONDS = 20.0
+"""An Open runs down the whole route and back in this time."""
+MAX_REMEMBERED_ROUTES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage server works with."""
+
+    terms: StageTerms
+    network: Network
+    directory: Directory
+    engine: Engine
+    worker: Worker
+    ledger: Ledger
+    signer: Signer
+    transport: Transport
+    max_sessions: int
+    idle_seconds: float
+
+
+class StageServer:
+    """Serves the sessions of one span."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._admission = Admission(context.terms, context.network, context.directory)
+        self._sessions: dict[bytes, StageSession] = {}
+        self._epochs: OrderedDict[bytes, int] = OrderedDict()
+        self._listener: Listener | None = None
+
+    async def start(self, host: str, port: int) -> Listener:
+        """Listen. Raises: PortInUse."""
+        self._listener = await self._context.transport.listen(host, port, self.serve)
+        return self._listener
+
+    async def close(self) -> None:
+        """Stop listening; running sessions end as their streams do."""
+        if self._listener is not None:
+            await self._listener.close()
+
+    @property
+    def active_sessions(self) -> int:
+        """Sessions with a KV cache."""
+        return len(self._sessions)
+
+    async def serve(self, stream: Stream) -> None:
+        """Serve one authenticated stream to its end. Raises nothing that a peer can cause."""
+        session = bytes(16)
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                frame = await stream.recv()
+            session = frame.session
+            await self._serve_opening(stream, frame)
+        except (NodeError, TimeoutError) as error:
+            await self._refuse(stream, session, error)
+        except Exception as error:  # one session's fault must never end the node
+            log.exception("a stream ended by an unexpected error")
+            await self._refuse(stream, session, error)
+
+    async def _serve_opening(self, stream: Stream, frame: Frame) -> None:
+        message = message_of(frame) if frame.type is FrameType.CONTROL else None
+        match message:
+            case Open():
+                await self._serve_open(stream, frame, message)
+            case Attach():
+                await self._serve_attach(stream, frame, message)
+            case _:
+                raise Refused(FailureCode.UNKNOWN_SESSION, "a stream begins with Open or Attach")
+
+    async def _refuse(self, stream: Stream, session: bytes, error: BaseException) -> None:
+        refusal = refusal_of(error)
+        failure = Failure(code=refusal.code.value, message=refusal.message[:500], stage=refusal.stage or 0)
+        try:
+            await stream.send(message_frame(failure, session))
+        except PeerError:
+            log.debug("a peer was gone before it could be refused")
+
+    async def _serve_open(self, stream: Stream, frame: Frame, opening: Open) -> None:
+        admitted = await self._admission.admit(opening, stream.remote)
+        if frame.session != admitted.session:
+            raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than the route")
+        self._claim_epoch(admitted)
+        downstream = await self._open_downstream(admitted, opening)
+        try:
+            await self._run_session(stream, downstream, admitted)
+        finally:
+            self._sessions.pop(admitted.digest, None)
+            if downstream is not None:
+                await downstream.stream.close()
+
+    def _claim_epoch(self, admitted: Admitted) -> None:
+        """A session's epochs only rise, so that no slot is ever served twice."""
+        if len(self._sessions) >= self._context.max_sessions:
+            raise Refused(FailureCode.BUSY, f"{len(self._sessions)} sessions are running; try again in a moment")
+        nonce, epoch = admitted.route.nonce, admitted.route.epoch
+        if epoch <= self._epochs.get(nonce, -1):
+            raise Refused(
+                FailureCode.STALE_EPOCH,
+                f"epoch {epoch} of this session has been served; sign a route with a higher one",
+            )
+        self._epochs[nonce] = epoch
+        self._epochs.move_to_end(nonce)
+        if len(self._epochs) > MAX_REMEMBERED_ROUTES:
+            self._epochs.popitem(last=False)
+
+    async def _open_downstream(self, admitted: Admitted, opening: Open) -> "Downstream | None":
+        """Carry the Open to the next stage; its answer holds the acceptances of all stages behind it."""
+        if admitted.is_last:
+            return None
+        index = admitted.stage + 1
+        node = admitted.route.stages[index].node
+        try:
+            record = await self._context.directory.record(node)
+            stream = await self._context.transport.dial(record.endpoint, record.peer)
+        except NodeError as error:
+            raise Refused(
+                FailureCode.STAGE_LOST, f"stage {index} ({node}) cannot be reached: {error}", index
+            ) from error
+        try:
+            await stream.send(message_frame(opening, admitted.session, admitted.route.epoch))
+            async with asyncio.timeout(OPENING_SECONDS):
+                answer = await stream.recv()
+            return Downstream(stream, _accepted(answer, index))
+        except BaseException:
+            await stream.close()
+            raise
+
+    async def _run_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> None:
+        context = self._context
+        await context.worker.run(context.engine.open, admitted.session, admitted.capacity)
+        session = StageSession(
+            admitted, stream, downstream.stream if downstream else None, context.engine, context.worker,
+            context.ledger, context.network.money_domain, context.idle_seconds,
+        )  # fmt: skip
+        self._sessions[admitted.digest] = session
+        own = Accept(
+            stage=admitted.stage,
+            node=address_bytes(context.terms.node),
+            signature=context.signer.sign_digest(admitted.digest),
+            due=amount_bytes(session.due),
+        )
+        accepts = [own, *(downstream.accepts if downstream else [])]
+        await stream.send(message_frame(Accepted(accepts=tuple(accepts)), admitted.session, admitted.route.epoch))
+        await session.run()
+
+    async def _serve_attach(self, stream: Stream, frame: Frame, attach: Attach) -> None:
+        session = self._sessions.get(attach.route)
+        if session is None or stream.remote != session.terms.client:
+            raise Refused(FailureCode.UNKNOWN_SESSION, "no such session of yours is open on this stage")
+        session.attach(stream)
+        await stream.send(message_frame(Attached(), frame.session, session.terms.route.epoch))
+        await session.ended.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """An open stream to the next stage, and the acceptances that came back on it."""
+
+    stream: Stream
+    accepts: list[Accept]
+
+
+def _accepted(frame: Frame, stage: int) -> list[Accept]:
+    message = message_of(frame) if frame.type is FrameType.CONTROL else None
+    match message:
+        case Accepted(accepts=tuple(accepts)):
+            return list(accepts)
+        case Failure(code=code, message=text, stage=failed):
+            raise Refused(FailureCode.read(code), text, max(failed, stage))
+        case _:
+            raise Refused(FailureCode.PROTOCOL, f"stage {stage} answered an Open with something else")

@@ -1,0 +1,135 @@
+"""All configuration: TOML file, then environment (TALLY_*), then defaults. The only place that reads the environment."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from incentives.units import parse_amount
+from node.errors import SettingsError
+from sharding.span import Span
+from verification.addresses import to_address
+
+DEFAULT_RPC_URL = "http://127.0.0.1:8545"
+DEFAULT_ASK = "0.000001"
+"""Whole tokens per model token and block."""
+MAX_SETTINGS_BYTES = 64 * 1024
+
+_ADDRESS = Annotated[str, AfterValidator(lambda text: str(to_address(text)))]
+
+
+def _checked_span(text: str) -> str:
+    return str(Span.parse(text))
+
+
+def _checked_amount(text: str) -> str:
+    parse_amount(text)
+    return text
+
+
+def _checked_listen(text: str) -> str:
+    match = re.fullmatch(r"(?P<host>[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+class NodeSettings(BaseModel):
+    """One node's configuration file, `node.toml`. Paths are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Path
+    blocks: Annotated[str, AfterValidator(_checked_span)]
+    owner: _ADDRESS
+    listen: Annotated[str, AfterValidator(_checked_listen)] = "127.0.0.1:7100"
+    endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
+    ask: Annotated[str, AfterValidator(_checked_amount)] = DEFAULT_ASK
+    data_dir: Path = Path("data")
+    rpc_url: str = DEFAULT_RPC_URL
+    deployment: Path = Path("deployments/31337.json")
+    manifest: str | None = None  # expected manifest root, hex; default: the folder's own
+    threads: int = Field(default=1, ge=1, le=256)
+    max_sessions: int = Field(default=64, ge=1, le=4096)
+    max_window_tokens: int = Field(default=64, ge=1, le=4096)
+    session_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
+
+    @property
+    def span(self) -> Span:
+        """The blocks to serve."""
+        return Span.parse(self.blocks)
+
+    @property
+    def ask_units(self) -> int:
+        """The price per token and block, in the smallest unit."""
+        return parse_amount(self.ask)
+
+    @property
+    def host(self) -> str:
+        """Where to listen."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Where to listen; 0 lets the system choose."""
+        return int(self.listen.rpartition(":")[2])
+
+
+def load_node_settings(path: Path) -> NodeSettings:
+    """Read and check a node.toml. Raises: SettingsError that names the file and the key."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(path, f"cannot be read ({error.strerror}); write one with `tally node init`") from error
+    if len(raw) > MAX_SETTINGS_BYTES:
+        raise SettingsError(path, f"is larger than {MAX_SETTINGS_BYTES} bytes")
+    try:
+        values = tomllib.loads(raw.decode())
+        settings = NodeSettings.model_validate(values)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(path, f"is not TOML: {error}") from error
+    except ValidationError as error:
+        raise SettingsError(path, _first_problem(error)) from error
+    except ValueError as error:
+        raise SettingsError(path, str(error)) from error
+    return _anchored(settings, path.resolve().parent)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"key {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def _anchored(settings: NodeSettings, folder: Path) -> NodeSettings:
+    paths: dict[str, Any] = {key: folder / getattr(settings, key) for key in ("model", "data_dir", "deployment")}
+    return settings.model_copy(update=paths)
+
+
+class ClientSettings(BaseSettings):
+    """What every command shares; each can be set by TALLY_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="TALLY_", frozen=True)
+
+    rpc_url: str = DEFAULT_RPC_URL
+    deployment: Path | None = None  # default: deployments/<chain id>.json
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("tallystick")) / "client")
+    keystore: Path | None = None
+    password_file: Path | None = None
+    model: Path = Path("models/demo")
+    anvil: Path | None = None  # an anvil binary to prefer for `tally dev up`
+    trace: bool = False  # show tracebacks of errors
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """The environment for a process that computes: this one's, with its thread pools limited."""
+    return os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+    }

@@ -1,0 +1,46 @@
+"""Loading the weights of one span: only its tensors are read, and none is returned unchecked."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sharding.errors import ManifestMismatch, TensorMismatch, TensorNotFinite
+from sharding.manifest_tree import Manifest, TensorRecord, tensor_hash
+from sharding.span import Span
+from sharding.spec import ModelSpec
+from sharding.tensors import span_tensors
+from sharding.weight_files import StoredTensor, read_tensors
+
+
+def load_span(
+    folder: Path, spec: ModelSpec, span: Span, manifest: Manifest, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Read, check and (where a dtype is given) convert every tensor of the span, one at a time.
+
+    Files that hold nothing of the span need not exist. Each tensor's shape, dtype and SHA-256 must be the manifest's
+    and every value finite. Raises SpanError and CheckpointError's leaves.
+    """
+    manifest.check_spec(spec)
+    records = manifest.records()
+    tensors = {}
+    for stored in read_tensors(folder, span_tensors(spec, span)):
+        _check_record(stored, records[stored.name])
+        tensors[stored.name] = _finite(stored.values if dtype is None else stored.values.to(dtype), stored.name)
+    return tensors
+
+
+def _check_record(stored: StoredTensor, record: TensorRecord) -> None:
+    if stored.dtype != record.dtype:
+        raise TensorMismatch(stored.name, "dtype", record.dtype, stored.dtype)
+    found = tensor_hash(stored.values)
+    if found != record.sha256:
+        message = f"the bytes of {stored.name!r} are not the manifest's: pull the checkpoint again"
+        raise ManifestMismatch(message, tensor=stored.name, expected=record.sha256, found=found)
+
+
+def _finite(values: Tensor, name: str) -> Tensor:
+    # The extremes are NaN or infinite exactly where some value is; finding them builds no mask of the tensor's size.
+    if not torch.isfinite(torch.stack(torch.aminmax(values))).all():
+        raise TensorNotFinite(f"{name!r} holds a NaN or an infinity: the checkpoint is broken", tensor=name)
+    return values

@@ -1,0 +1,100 @@
+"""The float engine: transformers' decoder layers in float32, one span of them, many sessions.
+
+Its last bits depend on the machine, the batch and the number of threads (setting which is the caller's matter): what
+is computed here can be compared within a tolerance, not by hash.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, linear
+
+from sharding.checkpoint import load_span
+from sharding.engine import Chunk
+from sharding.errors import NotFinite
+from sharding.float_attention import FloatCache, Part, plan_parts
+from sharding.float_layers import FloatLayers, build_layers
+from sharding.manifest import FLOAT_PROFILE, MANIFEST_FILE, Manifest, build_manifest, read_manifest
+from sharding.session_table import SessionTable, is_finite
+from sharding.span import Span
+from sharding.spec import ModelSpec
+
+
+class FloatEngine:
+    """An Engine (see engine.py) of profile "float32"."""
+
+    profile = FLOAT_PROFILE
+
+    def __init__(self, spec: ModelSpec, span: Span, manifest: Manifest, layers: FloatLayers) -> None:
+        self.spec = spec
+        self.span = span
+        self.manifest = manifest
+        self._layers = layers
+        self._sessions: SessionTable[FloatCache] = SessionTable(spec, self._make_cache)
+
+    @classmethod
+    def from_folder(cls, folder: Path, span: Span, manifest: Manifest | None = None) -> "FloatEngine":
+        """Load one span. Without a manifest the folder's is read, or built where the folder has none.
+
+        Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves.
+        """
+        folder = Path(folder)
+        spec = ModelSpec.from_folder(folder)
+        span.within(spec.num_blocks)
+        if manifest is None:
+            manifest = read_manifest(folder) if (folder / MANIFEST_FILE).exists() else build_manifest(folder)
+        tensors = load_span(folder, spec, span, manifest, dtype=torch.float32)
+        return cls(spec, span, manifest, build_layers(spec, span, tensors))
+
+    def open(self, session: bytes, capacity: int) -> None:
+        self._sessions.open(session, capacity)
+
+    def length(self, session: bytes) -> int:
+        return self._sessions.get(session).length
+
+    def truncate(self, session: bytes, length: int) -> None:
+        self._sessions.truncate(session, length)
+
+    def close(self, session: bytes) -> None:
+        self._sessions.close(session)
+
+    @torch.inference_mode()
+    def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
+        if not batch:
+            return []
+        sessions = self._sessions.admit(batch, tokens=self.span.start == 0)
+        parts = plan_parts(sessions, [len(chunk.inputs) for chunk in batch], self.spec.sliding_window)
+        rows = self._blocks(self._enter(batch), parts)
+        outputs = self._leave(rows, parts)
+        for chunk, output in zip(batch, outputs, strict=True):
+            if not is_finite(output):
+                raise NotFinite("outputs", session=chunk.session)
+        for session, part in zip(sessions, parts, strict=True):  # only now: a failure leaves every length as it was
+            session.length = part.end
+        return outputs
+
+    def _enter(self, batch: Sequence[Chunk]) -> Tensor:
+        inputs = batch[0].inputs if len(batch) == 1 else torch.cat([chunk.inputs for chunk in batch])
+        matrix = self._layers.embedding
+        return inputs if matrix is None else embedding(inputs, matrix)
+
+    def _blocks(self, rows: Tensor, parts: list[Part]) -> Tensor:
+        """Shapes: (rows, hidden_size) in and out."""
+        hidden = rows[None]
+        places = torch.cat([torch.arange(part.start, part.end) for part in parts])[None]
+        rotation = self._layers.rotary(hidden, position_ids=places)
+        for block in self._layers.blocks:
+            hidden = block(hidden, position_embeddings=rotation, parts=parts)
+        return hidden[0]
+
+    def _leave(self, rows: Tensor, parts: list[Part]) -> list[Tensor]:
+        if self._layers.norm is None or self._layers.head is None:
+            return [rows[part.first : part.last] for part in parts]
+        last = rows[0:1] if len(rows) == 1 else rows[[part.last - 1 for part in parts]]
+        return list(linear(self._layers.norm(last), self._layers.head))
+
+    def _make_cache(self, capacity: int) -> FloatCache:
+        shape = (len(self.span), self.spec.num_kv_heads, capacity, self.spec.head_dim)
+        return FloatCache(torch.empty(shape), torch.empty(shape))

@@ -1,0 +1,114 @@
+"""The manifest's content: what a model is, down to the byte, under one 32-byte root that a contract can check against.
+
+    tensor leaf   u16 length of the name, the name, u8 dtype (1 F16, 2 BF16, 3 F32), u8 dimensions, u64 each of
+                  them, SHA-256 of the tensor's bytes as stored; integers big-endian
+    block root    Merkle root over the block's tensor leaves in the order of their names
+    embed root    the same over the embedding; head root over the output matrix (the embedding again where tied) and
+                  the final norm
+    root          over the leaves "spec" + the spec's digest, "profile" + keccak(profile id), "embed" + embed root,
+                  "block" + u32 index + block root for each block, "head" + head root; each leaf begins with DOMAIN
+
+Sorted pairs do not bind a place, so every leaf names its own. The model's name is a label and not in the root.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, uint8
+
+from sharding.errors import ManifestMismatch, TensorMismatch, TensorMissing
+from sharding.hashing import keccak256, sha256
+from sharding.merkle import merkle_root
+from sharding.spec import ModelSpec
+from sharding.tensors import Shape, Shapes, block_tensors, embedding_tensors, head_tensors, span_tensors
+
+DOMAIN = b"tallystick manifest 1\n"
+DTYPE_CODES = {"F16": 1, "BF16": 2, "F32": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRecord:
+    """One tensor as it is stored: safetensors' dtype name, shape, SHA-256 of the raw little-endian bytes."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    sha256: bytes
+
+    def leaf(self) -> bytes:
+        name = self.name.encode("utf-8")
+        head = struct.pack(">H", len(name)) + name + struct.pack(">BB", DTYPE_CODES[self.dtype], len(self.shape))
+        return head + struct.pack(f">{len(self.shape)}Q", *self.shape) + self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Roots are 32 bytes; tensors stand in the order of their names; model is a label, not part of the root."""
+
+    model: str
+    profile: str
+    spec_digest: bytes
+    tensors: tuple[TensorRecord, ...]
+    block_roots: tuple[bytes, ...]
+    embed_root: bytes
+    head_root: bytes
+    root: bytes
+
+    def records(self) -> dict[str, TensorRecord]:
+        return {record.name: record for record in self.tensors}
+
+    def check_spec(self, spec: ModelSpec) -> None:
+        """Raises ManifestMismatch where the manifest belongs to a model of other numbers."""
+        if self.spec_digest != spec.digest():
+            message = "config.json is not the one that the manifest was made from: pull both again"
+            raise ManifestMismatch(message, expected=self.spec_digest, found=spec.digest())
+
+
+def derive_manifest(model: str, profile: str, spec: ModelSpec, records: Iterable[TensorRecord]) -> Manifest:
+    """Hash the records up to the root. Raises TensorMissing and TensorMismatch where they do not make up the model."""
+    by_name = {record.name: record for record in records}
+    _check_complete(by_name, span_tensors(spec, spec.whole))
+    embed_root = _root_of(by_name, embedding_tensors(spec))
+    block_roots = tuple(_root_of(by_name, block_tensors(spec, index)) for index in range(spec.num_blocks))
+    head_root = _root_of(by_name, head_tensors(spec))
+    return Manifest(
+        model=model,
+        profile=profile,
+        spec_digest=spec.digest(),
+        tensors=tuple(by_name[name] for name in sorted(by_name)),
+        block_roots=block_roots,
+        embed_root=embed_root,
+        head_root=head_root,
+        root=merkle_root(model_leaves(profile, spec.digest(), embed_root, block_roots, head_root)),
+    )
+
+
+def model_leaves(
+    profile: str, spec_digest: bytes, embed_root: bytes, block_roots: tuple[bytes, ...], head_root: bytes
+) -> list[bytes]:
+    """The data of the leaves under the root, in their order; merkle_proof over them proves one block's root."""
+    leaves = [b"spec" + spec_digest, b"profile" + keccak256(profile.encode("utf-8")), b"embed" + embed_root]
+    leaves += [b"block" + struct.pack(">I", index) + root for index, root in enumerate(block_roots)]
+    return [DOMAIN + leaf for leaf in [*leaves, b"head" + head_root]]
+
+
+def tensor_hash(values: Tensor) -> bytes:
+    """SHA-256 of the tensor's bytes in row-major order."""
+    return sha256(values.contiguous().view(-1).view(uint8).numpy().data)
+
+
+def _root_of(by_name: Mapping[str, TensorRecord], shapes: Shapes) -> bytes:
+    return merkle_root([by_name[name].leaf() for name in sorted(shapes)])
+
+
+def _check_complete(by_name: Mapping[str, TensorRecord], shapes: Shapes) -> None:
+    for name, shape in shapes.items():
+        if name not in by_name:
+            raise TensorMissing(f"the manifest has no tensor {name!r}: build it again", tensor=name)
+        if by_name[name].shape != shape:
+            raise TensorMismatch(name, "shape", shape, by_name[name].shape)
+    surplus = sorted(by_name.keys() - shapes.keys())
+    if surplus:
+        message = f"the manifest lists {surplus[0]!r}, which the model does not have: build it again"
+        raise ManifestMismatch(message, tensor=surplus[0])

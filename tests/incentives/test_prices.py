@@ -1,0 +1,78 @@
+"""What a route costs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from incentives.errors import PriceError
+from incentives.prices import MAX_ASK, RoutePrice, StagePrice, paid_blocks, route_payees, route_price, stage_price
+from sharding.errors import SpanError
+from sharding.span import Span
+from verification.addresses import to_address
+
+NODES = tuple(to_address(bytes([index]) * 20) for index in range(1, 5))
+
+
+def stages(*offers: tuple[int, int, int]) -> list[StagePrice]:
+    """(start, end, ask) per stage."""
+    return [StagePrice(node, Span(start, end), ask) for node, (start, end, ask) in zip(NODES, offers, strict=False)]
+
+
+def test_the_first_and_the_last_stage_are_paid_one_pseudo_block_more() -> None:
+    """The embedding and the head."""
+    assert [paid_blocks(Span(*span), 6) for span in ((0, 2), (2, 4), (4, 6), (0, 6))] == [3, 2, 3, 8]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_any_cut_of_a_model_pays_for_the_same_number_of_blocks(lengths: list[int]) -> None:
+    """All blocks and the two pseudo-blocks."""
+    ends = [sum(lengths[: index + 1]) for index in range(len(lengths))]
+    spans = [Span(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    assert sum(paid_blocks(span, ends[-1]) for span in spans) == ends[-1] + 2
+
+
+def test_a_route_costs_the_sum_of_its_stages() -> None:
+    """(2 + 1) x 10 + 2 x 20 + (2 + 1) x 30."""
+    route = stages((0, 2, 10), (2, 4, 20), (4, 6, 30))
+    assert route_price(route, 6).per_token == 30 + 40 + 90
+    assert [payee.weight_bps for payee in route_payees(route, 6)] == [1_875, 2_500, 5_625]
+    assert [payee.node for payee in route_payees(route, 6)] == list(NODES[:3])
+
+
+@given(st.integers(0, 2**100), st.integers(0, 10**6))
+def test_prefill_is_an_eighth_rounded_up(per_token: int, tokens: int) -> None:
+    """Never less than exact, never a whole unit more."""
+    cost = RoutePrice(per_token).prefill_cost(tokens)
+    assert 0 <= 8 * cost - tokens * per_token < 8
+    assert RoutePrice(per_token).decode_cost(tokens) == tokens * per_token
+
+
+def test_negative_numbers_of_tokens_have_no_price() -> None:
+    """They would be a refund."""
+    for cost in (RoutePrice(1).prefill_cost, RoutePrice(1).decode_cost):
+        with pytest.raises(PriceError):
+            cost(-1)
+
+
+def test_the_highest_ask_passes_and_one_more_or_less_than_nothing_does_not() -> None:
+    """96 bits, as on the chain."""
+    assert stage_price(stages((0, 1, MAX_ASK))[0], 1) == 3 * MAX_ASK
+    assert stage_price(stages((0, 1, 0))[0], 1) == 0
+    for ask in (MAX_ASK + 1, -1):
+        with pytest.raises(PriceError, match="ask"):
+            stage_price(stages((0, 1, ask))[0], 1)
+
+
+@pytest.mark.parametrize(
+    "offers", [[(0, 2, 1)], [(0, 2, 1), (3, 4, 1)], [(0, 3, 1), (2, 4, 1)], [(2, 4, 1), (0, 2, 1)], []]
+)
+def test_stages_that_do_not_cover_the_model_once_have_no_price(offers: list[tuple[int, int, int]]) -> None:
+    """Gaps, overlaps, the wrong order, none at all."""
+    with pytest.raises(PriceError, match="cover"):
+        route_price(stages(*offers), 4)
+
+
+def test_a_stage_past_the_end_of_the_model_has_no_price() -> None:
+    """A SpanError, as everywhere else."""
+    with pytest.raises(SpanError):
+        route_price(stages((0, 5, 1)), 4)

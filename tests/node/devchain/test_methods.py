@@ -1,0 +1,390 @@
+"""Both kinds of local chain answer the same requests in the same shapes."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ETHER = 10**18
+FIRST = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
+COUNTER = "PUSH0 SLOAD 01 SWAP1 SUB PUSH0 SSTORE STOP"  # storage[0] -= 1
+LOGGER = "2a PUSH0 MSTORE PUSH0 CALLDATALOAD 0b 20 PUSH0 LOG2 STOP"  # log topics 11 and calldata's first word, data 42
+REVERTER = "deadbeef PUSH0 MSTORE 04 1c REVERT"
+NESTED = """
+    PUSH0 CALLDATALOAD DUP1 ISZERO @work JUMPI
+    01 SWAP1 SUB PUSH0 MSTORE PUSH0 PUSH0 20 PUSH0 PUSH0 ADDRESS GAS CALL ISZERO @fail JUMPI STOP
+    work: 14 again: DUP1 DUP1 SSTORE 01 SWAP1 SUB DUP1 @again JUMPI STOP
+    fail: PUSH0 PUSH0 REVERT
+"""  # calls itself n times with all its gas; the innermost frame fills 20 slots
+Failure = Callable[..., Any]
+
+
+def word(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+def test_it_is_chain_31337_for_every_question_about_it(client: Any) -> None:
+    """The RPC, the network id and the CHAINID opcode agree."""
+    assert client.call("eth_chainId") == "0x7a69"
+    assert client.call("net_version") == "31337"
+    assert client.run("CHAINID PUSH0 MSTORE 20 PUSH0 RETURN") == 31337
+
+
+def test_the_usual_accounts_hold_ten_thousand_ether_at_the_start(client: Any) -> None:
+    """Accounts of the usual test mnemonic, in the usual order."""
+    accounts = client.call("eth_accounts")
+    assert len(accounts) == 10
+    assert accounts[0].lower() == FIRST
+    assert {client.number("eth_getBalance", account, "0x0") for account in accounts} == {10_000 * ETHER}
+
+
+def test_the_rules_are_cancuns_or_newer(client: Any) -> None:
+    """Transient storage and MCOPY exist."""
+    assert client.run("2a PUSH0 TSTORE PUSH0 TLOAD PUSH0 MSTORE 20 PUSH0 RETURN") == 42
+    assert client.run("2a PUSH0 MSTORE 20 PUSH0 20 MCOPY 20 20 RETURN") == 42
+
+
+def test_a_transfer_moves_value_and_costs_what_the_receipt_says(client: Any) -> None:
+    """Money is conserved to the wei between sender, recipient and fee."""
+    before = [client.number("eth_getBalance", one.address, "latest") for one in client.accounts[:2]]
+    receipt = client.send(value=5 * ETHER)
+    after = [client.number("eth_getBalance", one.address, "latest") for one in client.accounts[:2]]
+    fee = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+    assert receipt["gasUsed"] == "0x5208"
+    assert after == [before[0] - 5 * ETHER - fee, before[1] + 5 * ETHER]
+    assert (
+        client.number("eth_getBalance", client.accounts[1].address, hex(int(receipt["blockNumber"], 16) - 1))
+        == before[1]
+    )
+
+
+def test_a_legacy_transaction_with_a_chain_id_is_taken(client: Any) -> None:
+    """EIP-155 transactions are valid beside EIP-1559 ones."""
+    receipt = client.send(maxFeePerGas=None, maxPriorityFeePerGas=None, gasPrice=3 * 10**9)
+    assert receipt["status"] == "0x1"
+    assert receipt["type"] == "0x0"
+    assert client.call("eth_getTransactionByHash", receipt["transactionHash"])["gasPrice"] == hex(3 * 10**9)
+
+
+def test_receipt_transaction_and_block_tell_the_same_story(client: Any) -> None:
+    """The three views of one transaction agree field by field."""
+    receipt = client.send(value=3)
+    by_hash = client.call("eth_getTransactionByHash", receipt["transactionHash"])
+    block = client.call("eth_getBlockByHash", receipt["blockHash"], True)
+    assert block["transactions"] == [by_hash]
+    assert client.call("eth_getBlockByNumber", receipt["blockNumber"], False)["transactions"] == [by_hash["hash"]]
+    for name in ("blockHash", "blockNumber", "transactionIndex", "from", "to", "type"):
+        assert by_hash[name] == receipt[name], name
+    assert (block["number"], block["hash"], block["gasUsed"]) == (
+        receipt["blockNumber"],
+        receipt["blockHash"],
+        receipt["gasUsed"],
+    )
+    assert by_hash["value"] == "0x3"
+    assert receipt["effectiveGasPrice"] == by_hash["gasPrice"]
+    assert receipt["contractAddress"] is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "type status cumulativeGasUsed gasUsed effectiveGasPrice logs logsBloom transactionHash transactionIndex "
+        "blockHash blockNumber from to contractAddress"
+    ],
+)
+def test_a_receipt_has_the_usual_fields(client: Any, fields: str) -> None:
+    """Clients that insist on a field find it."""
+    assert set(fields.split()) <= set(client.send())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "hash parentHash sha3Uncles miner stateRoot transactionsRoot receiptsRoot logsBloom difficulty number gasLimit "
+        "gasUsed timestamp extraData mixHash nonce baseFeePerGas size transactions uncles withdrawals"
+    ],
+)
+def test_a_block_has_the_usual_fields(client: Any, fields: str) -> None:
+    """Clients that insist on a field find it, and blocks have 30 million gas."""
+    block = client.call("eth_getBlockByNumber", "latest", False)
+    assert set(fields.split()) <= set(block)
+    assert int(block["gasLimit"], 16) == 30_000_000
+
+
+def test_blocks_are_chained_by_hash(client: Any) -> None:
+    """Every block names the one before."""
+    first, second = client.send(), client.send()
+    block = client.call("eth_getBlockByHash", second["blockHash"], False)
+    assert block["parentHash"] == first["blockHash"]
+
+
+def test_what_does_not_exist_is_null(client: Any) -> None:
+    """Unknown hashes and numbers are not errors."""
+    unknown = "0x" + "11" * 32
+    assert client.call("eth_getBlockByNumber", "0xffff", False) is None
+    assert client.call("eth_getBlockByHash", unknown, False) is None
+    assert client.call("eth_getTransactionByHash", unknown) is None
+    assert client.call("eth_getTransactionReceipt", unknown) is None
+
+
+def test_code_and_storage_of_a_contract_can_be_read_now_and_then(client: Any) -> None:
+    """Old blocks keep their state."""
+    contract = client.deploy(COUNTER)
+    before = client.call("eth_blockNumber")
+    client.send(to=contract, value=0, gas=100_000)
+    assert client.call("eth_getCode", contract, "latest").startswith("0x5f54")
+    assert client.call("eth_getCode", contract, "0x0") == "0x"
+    assert client.call("eth_getStorageAt", contract, "0x0", "latest") == word(2**256 - 1)
+    assert client.call("eth_getStorageAt", contract, "0x0", before) == word(0)
+
+
+def test_a_call_changes_nothing(client: Any) -> None:
+    """eth_call leaves no trace in state or blocks."""
+    contract = client.deploy(COUNTER)
+    head = client.call("eth_blockNumber")
+    assert client.call("eth_call", {"to": contract}, "latest") == "0x"
+    assert client.call("eth_getStorageAt", contract, "0x0", "latest") == word(0)
+    assert client.call("eth_blockNumber") == head
+
+
+def test_revert_data_comes_back_from_call_and_estimate(client: Any, failure: Failure) -> None:
+    """Code 3, and the contract's bytes untouched, so that custom errors can be decoded."""
+    request = {"from": client.accounts[0].address, "to": client.deploy(REVERTER), "data": "0x"}
+    for answer in (failure(client, "eth_call", request, "latest"), failure(client, "eth_estimateGas", request)):
+        assert (answer.code, answer.data) == (3, "0xdeadbeef")
+        assert answer.message.startswith("execution reverted")
+
+
+def test_a_revert_string_is_part_of_the_message(client: Any, failure: Failure) -> None:
+    """Error(string) is shown decoded."""
+    reason = bytes.fromhex("08c379a0") + (32).to_bytes(32, "big") + (5).to_bytes(32, "big") + b"no go".ljust(32, b"\0")
+    code = f"{reason[:32].hex()} PUSH0 MSTORE {reason[32:64].hex()} 20 MSTORE {reason[64:96].hex()} 40 MSTORE"
+    code += f" {reason[96:].hex()} 60 MSTORE 64 PUSH0 REVERT"
+    answer = failure(client, "eth_call", {"to": client.deploy(code)}, "latest")
+    assert answer.message == "execution reverted: no go"
+    assert answer.data == "0x" + reason.hex()
+
+
+def test_a_reverting_transaction_is_mined_with_status_0(client: Any) -> None:
+    """The fee is paid and the nonce used."""
+    contract, nonce = client.deploy(REVERTER), client.nonce()
+    receipt = client.send(to=contract, value=0, gas=100_000)
+    assert receipt["status"] == "0x0"
+    assert receipt["logs"] == []
+    assert client.nonce() == nonce + 1
+
+
+def test_an_invalid_opcode_is_an_error_without_revert_data(client: Any, failure: Failure) -> None:
+    """It is not taken for a contract's own refusal."""
+    answer = failure(client, "eth_call", {"data": "0xfe"}, "latest")
+    assert answer.code == -32603
+    assert answer.data is None
+
+
+def test_a_plain_transfer_is_estimated_exactly(client: Any) -> None:
+    """21,000 and not more, so that an account can be emptied."""
+    request = {"from": client.accounts[0].address, "to": client.accounts[1].address, "value": "0x1"}
+    assert client.number("eth_estimateGas", request) == 21_000
+
+
+@pytest.mark.parametrize("depth", [0, 1, 8])
+def test_an_estimate_is_enough_and_not_much_too_much(client: Any, depth: int) -> None:
+    """Also where every level of nested calls may pass on only 63/64 of its gas."""
+    contract = client.deploy(NESTED)
+    request = {"from": client.accounts[0].address, "to": contract, "data": word(depth)}
+    estimate = client.number("eth_estimateGas", request)
+    receipt = client.send(to=contract, value=0, data=word(depth), gas=estimate)
+    assert receipt["status"] == "0x1"
+    assert estimate <= int(receipt["gasUsed"], 16) * 1.25
+
+
+def test_the_estimate_of_a_deployment_is_enough(client: Any) -> None:
+    """Creation code counts its data and its deposit."""
+    code = "0x600b8060095f395ff3" + "5b" * 11
+    estimate = client.number("eth_estimateGas", {"from": client.accounts[0].address, "data": code})
+    assert client.send(to=None, value=0, data=code, gas=estimate)["status"] == "0x1"
+
+
+def test_logs_are_found_by_address_topic_and_range(client: Any) -> None:
+    """Null matches anything, a list matches any of its members, positions count."""
+    contract, other = client.deploy(LOGGER), client.deploy(LOGGER)
+    receipts = [
+        client.send(to=to, value=0, data=word(n), gas=100_000) for to, n in ((contract, 1), (contract, 2), (other, 3))
+    ]
+    start = receipts[0]["blockNumber"]
+
+    def found(**wanted: Any) -> list[int]:
+        logs = client.call("eth_getLogs", {"fromBlock": start, "toBlock": "latest"} | wanted)
+        return [int(log["topics"][1], 16) for log in logs]
+
+    assert found() == [1, 2, 3]
+    assert found(address=contract) == [1, 2]
+    assert found(address=[contract, other]) == [1, 2, 3]
+    assert found(topics=[word(11)]) == [1, 2, 3]
+    assert found(topics=[word(12)]) == []
+    assert found(topics=[None, word(2)]) == [2]
+    assert found(topics=[None, [word(1), word(3)]]) == [1, 3]
+    assert found(topics=[[word(11), word(12)], word(3)], address=contract) == []
+    assert found(toBlock=receipts[1]["blockNumber"]) == [1, 2]
+    assert found(fromBlock=receipts[1]["blockNumber"]) == [2, 3]
+    assert found(fromBlock=receipts[2]["blockNumber"], toBlock=start) == []
+    by_block = client.call("eth_getLogs", {"blockHash": receipts[1]["blockHash"]})
+    assert by_block == receipts[1]["logs"]
+
+
+def test_a_log_says_where_it_is_from(client: Any) -> None:
+    """Every field of a log is right."""
+    contract = client.deploy(LOGGER)
+    receipt = client.send(to=contract, value=0, data=word(5), gas=100_000)
+    (log,) = receipt["logs"]
+    expected = {"data": word(42), "topics": [word(11), word(5)], "logIndex": "0x0", "removed": False}
+    expected |= {name: receipt[name] for name in ("blockHash", "blockNumber", "transactionHash", "transactionIndex")}
+    assert {name: log[name] for name in expected} == expected
+    assert log["address"].lower() == contract.lower()
+
+
+def test_a_filter_cannot_name_a_block_and_a_range(client: Any, failure: Failure) -> None:
+    """Nor a block that does not exist."""
+    unknown = "0x" + "11" * 32
+    assert failure(client, "eth_getLogs", {"blockHash": unknown, "fromBlock": "0x1"}).code == -32602
+    assert failure(client, "eth_getLogs", {"blockHash": unknown}).code in (-32602, -32000)
+
+
+def test_a_transaction_for_another_chain_is_refused(client: Any, failure: Failure) -> None:
+    """A signature for mainnet is worth nothing here."""
+    answer = failure(client, "eth_sendRawTransaction", client.sign(chainId=1))
+    assert answer.code == -32003
+    assert "chain id" in answer.message
+
+
+def test_a_used_nonce_is_refused(client: Any, failure: Failure) -> None:
+    """The same transaction twice, or another one with the same nonce."""
+    nonce, raw = client.nonce(), client.sign()
+    client.receipt(client.call("eth_sendRawTransaction", raw))
+    for again in (raw, client.sign(nonce=nonce, value=2)):
+        answer = failure(client, "eth_sendRawTransaction", again)
+        assert (answer.code, answer.message) == (-32003, "nonce too low")
+
+
+def test_a_nonce_that_comes_early_waits_for_the_one_before(client: Any) -> None:
+    """Until then there is no receipt; then both are mined."""
+    nonce = client.nonce()
+    early = client.call("eth_sendRawTransaction", client.sign(nonce=nonce + 1))
+    assert client.call("eth_getTransactionReceipt", early) is None
+    assert client.call("eth_getTransactionByHash", early)["blockHash"] is None
+    client.send(nonce=nonce)
+    assert client.receipt(early)["status"] == "0x1"
+    assert client.nonce() == nonce + 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"value": 10**23}, "nsufficient funds"),
+        ({"gas": 20_999}, "intrinsic gas too low"),
+        ({"gas": 30_000_001}, "intrinsic gas too high"),
+        ({"maxFeePerGas": 1, "maxPriorityFeePerGas": 1}, "max fee per gas less than block base fee"),
+    ],
+)
+def test_an_inadmissible_transaction_is_refused(
+    client: Any, failure: Failure, fields: dict[str, int], words: str
+) -> None:
+    """With the reason, and without a block."""
+    head = client.call("eth_blockNumber")
+    answer = failure(client, "eth_sendRawTransaction", client.sign(**fields))
+    assert answer.code in (-32000, -32003)
+    assert words in answer.message
+    assert client.call("eth_blockNumber") == head
+
+
+def test_the_gas_limit_of_a_transaction_may_be_the_blocks(client: Any) -> None:
+    """30,000,000 is the last admissible limit; one more is refused above."""
+    assert client.send(gas=30_000_000)["status"] == "0x1"
+
+
+@pytest.mark.parametrize("raw", ["0x", "0x1234", "0x02", "0xc0", "zz", 5, None, "0x02c0"])
+def test_bytes_that_are_no_transaction_are_bad_parameters(client: Any, failure: Failure, raw: Any) -> None:
+    """Whatever they are."""
+    assert failure(client, "eth_sendRawTransaction", raw).code in (-32602, -32000)
+
+
+def test_a_snapshot_brings_everything_back_once(client: Any) -> None:
+    """Balances, blocks and receipts are as before; a used snapshot is gone."""
+    balance, head = client.number("eth_getBalance", FIRST, "latest"), client.call("eth_blockNumber")
+    taken = client.call("evm_snapshot")
+    receipt = client.send()
+    assert client.call("evm_revert", taken) is True
+    assert client.number("eth_getBalance", FIRST, "latest") == balance
+    assert client.call("eth_blockNumber") == head
+    assert client.call("eth_getTransactionReceipt", receipt["transactionHash"]) is None
+    assert client.call("eth_getBlockByHash", receipt["blockHash"], False) is None
+    assert client.call("evm_revert", taken) is False
+    assert client.send()["blockNumber"] == receipt["blockNumber"]
+
+
+def test_time_can_be_moved_on(client: Any) -> None:
+    """By seconds, and to a moment."""
+    start = _time(client)
+    client.call("evm_increaseTime", 86_400)
+    client.call("evm_mine")
+    moved = _time(client)
+    assert 86_400 <= moved - start <= 86_400 + 60
+    client.call("evm_setNextBlockTimestamp", moved + 1000)
+    client.send()
+    assert _time(client) == moved + 1000
+    client.call("evm_mine")
+    assert moved + 1000 <= _time(client) <= moved + 1060
+
+
+def test_time_is_now_and_never_runs_backwards(client: Any, failure: Failure) -> None:
+    """Blocks carry the machine's time until somebody moves it."""
+    client.call("evm_mine")
+    now = _time(client)
+    assert abs(now - time.time()) < 60
+    failure(client, "evm_setNextBlockTimestamp", now - 10)
+    client.send()
+    assert _time(client) >= now
+
+
+def test_a_call_sees_the_block_it_is_made_in(client: Any) -> None:
+    """NUMBER at latest is the head's; at pending the next one's, with the time it would have."""
+    head = client.number("eth_blockNumber")
+    program = "NUMBER PUSH0 MSTORE 20 PUSH0 RETURN"
+    assert client.run(program, "latest") == head
+    assert client.run(program, "pending") == head + 1
+    client.call("evm_increaseTime", 5000)
+    assert client.run("TIMESTAMP PUSH0 MSTORE 20 PUSH0 RETURN", "pending") >= _time(client) + 4990
+
+
+def test_fees_follow_eip_1559(client: Any) -> None:
+    """What is suggested is enough for the next block, and the history says what was paid."""
+    client.send()
+    receipt = client.send()
+    history = client.call("eth_feeHistory", "0x2", "latest", [50])
+    assert history["oldestBlock"] == hex(int(receipt["blockNumber"], 16) - 1)
+    assert len(history["baseFeePerGas"]) == 3
+    assert history["reward"] == [[hex(10**9)], [hex(10**9)]]
+    assert history["gasUsedRatio"][1] == pytest.approx(21_000 / 30_000_000)
+    tip = client.number("eth_maxPriorityFeePerGas")
+    assert client.number("eth_gasPrice") >= int(history["baseFeePerGas"][-1], 16) + tip
+    base = client.call("eth_getBlockByNumber", receipt["blockNumber"], False)["baseFeePerGas"]
+    assert base == history["baseFeePerGas"][1]
+    assert int(receipt["effectiveGasPrice"], 16) == int(base, 16) + 10**9
+
+
+def test_malformed_parameters_are_named_as_such(client: Any, failure: Failure) -> None:
+    """Code -32602."""
+    for method, params in (
+        ("eth_getBalance", ["0x12", "latest"]),
+        ("eth_getBalance", [FIRST, "0xffff"]),
+        ("eth_getBalance", []),
+        ("eth_getTransactionReceipt", ["0x12"]),
+        ("eth_call", ["0x12", "latest"]),
+        ("eth_getLogs", [{"fromBlock": "0xffff"}]),
+    ):
+        assert failure(client, method, *params).code == -32602, (method, params)
+
+
+def _time(client: Any) -> int:
+    return int(client.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)

@@ -1,0 +1,189 @@
+"""A small network in one process for tests: a real chain, real contracts, real TLS, a tiny random model, a stage per span."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from incentives.chain import Web3Chain
+from incentives.deploy import SuiteParams, deploy_suite
+from incentives.signing import LocalSigner
+from incentives.stakes import sign_consent
+from incentives.units import ONE
+from node.admission import StageTerms
+from node.channel_book import ChannelBook
+from node.client import Client, ClientContext, ModelTerms
+from node.client_session import Request
+from node.directory import Directory
+from node.identity import NodeIdentity
+from node.ledger import Ledger
+from node.network import Network, from_deployment
+from node.server import StageContext, StageServer
+from node.settlement import Settlement
+from node.store import Store
+from node.worker import Worker
+from node.wss import WssTransport
+from sharding.float_engine import FloatEngine
+from sharding.random_model import RandomShape, write_random_model
+from sharding.sampling import SamplingParams
+from sharding.span import Span
+from verification.addresses import to_address
+
+TINY = RandomShape(
+    num_hidden_layers=6, hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=96, max_position_embeddings=64,
+)  # fmt: skip
+PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
+GREEDY = SamplingParams(0.0, 0, 1.0, 0)
+ASK = 10**12
+CLIENT_ACCOUNT = 9
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A Llama of six small blocks, the same on every call."""
+    return write_random_model(folder, TINY, seed=11)
+
+
+def deploy_network(url: str) -> Network:
+    """Deploy the suite and give every test account tokens."""
+    chain = Web3Chain(url)
+    deployer = LocalSigner.dev_account(0, chain.chain_id)
+    network = from_deployment(chain, deploy_suite(chain, deployer, PARAMS))
+    for index in (1, 2, 3, 4, CLIENT_ACCOUNT):
+        account = LocalSigner.dev_account(index, chain.chain_id)
+        network.token.transfer(deployer, account.address, 10_000 * ONE)
+    return network
+
+
+@dataclass
+class Stage:
+    """One running stage with all its parts at hand."""
+
+    owner: LocalSigner
+    signer: LocalSigner
+    identity: NodeIdentity
+    store: Store
+    ledger: Ledger
+    server: StageServer
+    context: StageContext
+    endpoint: str = ""
+
+    def settlement(self, network: Network) -> Settlement:
+        """This node's money side."""
+        return Settlement(network, self.ledger, self.signer)
+
+
+@dataclass
+class Swarm:
+    """A running network and one client."""
+
+    network: Network
+    stages: list[Stage]
+    client: Client
+    context: ClientContext
+    store: Store
+    model: Path
+
+    @property
+    def signer(self) -> LocalSigner:
+        """The client's key."""
+        return self.context.signer  # type: ignore[return-value]
+
+    def client_with(self, **changes: object) -> Client:
+        """The same client with something else in its context."""
+        return Client(replace(self.context, **changes))  # type: ignore[arg-type]
+
+
+def request(prompt: Sequence[int] = (5, 17, 3, 80), max_tokens: int = 20, sampling: SamplingParams = GREEDY) -> Request:
+    """A small request without stop tokens."""
+    return Request(tuple(prompt), sampling, max_tokens)
+
+
+async def generate(client: Client, wanted: Request) -> tuple[tuple[int, ...], object]:
+    """Run a request to its end; returns the tokens and the report."""
+    session = await client.open(wanted)
+    try:
+        tokens = tuple([token async for token in session.tokens()])
+        return tokens, await session.finish()
+    finally:
+        await session.abandon()
+
+
+def _stake(network: Network, owner: LocalSigner, signer: LocalSigner, peer: bytes, amount: int) -> None:
+    network.chain.transfer_native(owner, signer.address, 10**18)
+    network.stakes.join_with_permit(owner, sign_consent(signer, network.stakes.domain, owner.address, peer), amount)
+
+
+@asynccontextmanager
+async def running_stage(
+    network: Network, model: Path, home: Path, account: int, span: Span, stake: int = 1_000 * ONE
+) -> AsyncIterator[Stage]:
+    """Stake and run one stage on a port of the system's choice."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owner = LocalSigner.dev_account(account, network.chain.chain_id)
+    key = home / "node-key"
+    signer = LocalSigner.from_key_file(key) if key.exists() else LocalSigner.create_key_file(key)
+    identity = NodeIdentity.load_or_create(home)
+    if owner.address not in await asyncio.to_thread(network.stakes.identities):
+        await asyncio.to_thread(_stake, network, owner, signer, identity.peer, stake)
+    engine = FloatEngine.from_folder(model, span)
+    store, worker = Store(home), Worker()
+    transport = WssTransport(signer, network.hello_domain, identity)
+    terms = StageTerms(
+        to_address(owner.address), span, engine.spec.num_blocks, engine.manifest.root, engine.profile, ASK, 64,
+        engine.spec.max_positions,
+    )  # fmt: skip
+    ledger = Ledger(store)
+    context = StageContext(
+        terms, network, Directory(network, 0.5), engine, worker, ledger, signer, transport, max_sessions=8, idle_seconds=5.0
+    )
+    server = StageServer(context)
+    listener = await server.start("127.0.0.1", 0)
+    stage = Stage(owner, signer, identity, store, ledger, server, context, listener.endpoint)
+    await asyncio.to_thread(
+        network.stakes.announce, signer, owner.address, engine.manifest.root, span.start, span.end, ASK, listener.endpoint
+    )
+    try:
+        yield stage
+    finally:
+        await server.close()
+        await transport.close()
+        worker.close()
+        store.close()
+
+
+@asynccontextmanager
+async def running_client(network: Network, model: Path, home: Path, stages: list[Stage]) -> AsyncIterator[Swarm]:
+    """A client of running stages."""
+    engine = stages[0].context.engine
+    terms = ModelTerms(
+        engine.manifest.root, engine.profile, engine.spec.num_blocks, engine.spec.vocab_size, engine.spec.max_positions
+    )
+    signer = LocalSigner.dev_account(CLIENT_ACCOUNT, network.chain.chain_id)
+    store = Store(home)
+    transport = WssTransport(signer, network.hello_domain)
+    book = ChannelBook(store, network.money_domain)
+    context = ClientContext(network, Directory(network, 0.5), transport, signer, book, terms, 4)
+    try:
+        yield Swarm(network, stages, Client(context), context, store, model)
+    finally:
+        await transport.close()
+        store.close()
+
+
+@asynccontextmanager
+async def running_swarm(network: Network, model: Path, home: Path, spans: Sequence[str] = ("0:2", "2:4", "4:6")) -> AsyncIterator[Swarm]:
+    """A stage per span and a client."""
+    stages: list[Stage] = []
+    stacks = []
+    try:
+        for index, span in enumerate(spans):
+            stack = running_stage(network, model, home / f"node{index}", index + 1, Span.parse(span))
+            stages.append(await stack.__aenter__())
+            stacks.append(stack)
+        async with running_client(network, model, home / "client", stages) as swarm:
+            yield swarm
+    finally:
+        for stack in reversed(stacks):
+            await stack.__aexit__(None, None, None)
