@@ -4,11 +4,10 @@ The provider judges JSON-RPC answers before web3 interprets them: an error never
 requests it would make to URLs that a contract names. What web3 still objects to is an unusable answer.
 """
 
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from typing import Any
 
 import requests
 from eth_abi.exceptions import DecodingError, EncodingError
@@ -18,18 +17,18 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound, Web3Exception
 from web3.types import RPCEndpoint, RPCResponse
 
-from incentives.abi import event_names, event_topics, plain
+from incentives.abi import decode_log, event_topics, plain
 from incentives.artifacts import Artifact
 from incentives.chain_types import Block, Chain, Contract, Deployed, Event, Sent
 from incentives.errors import (
     CallMismatch,
     ChainUnavailable,
     Reverted,
-    TransactionLost,
     UnexpectedAnswer,
     WrongChain,
 )
 from incentives.rpc_errors import ErrorTable, shown_url, translate_rpc_error
+from incentives.sending import FIRST_POLL_S, LAST_POLL_S, Sender
 from incentives.signing import Signer
 from sharding.hashing import keccak256
 from verification.addresses import to_address
@@ -39,11 +38,8 @@ __all__ = ["Block", "Chain", "Contract", "Deployed", "Event", "Sent", "Web3Chain
 REQUEST_TIMEOUT_S = 10.0
 RECEIPT_TIMEOUT_S = 60.0
 READ_ATTEMPTS = 3
-GAS_MARGIN_PERCENT = 125
 LOG_RANGE_BLOCKS = 5_000
 _WRITES = frozenset({"eth_sendRawTransaction"})
-_FIRST_POLL_S, _LAST_POLL_S = 0.01, 1.0
-_nonce_locks: dict[tuple[str, str], threading.Lock] = {}
 
 
 class _Provider(HTTPProvider):
@@ -98,7 +94,7 @@ class Web3Chain:
     ) -> None:
         """Connects. Raises: ChainUnavailable; WrongChain if another chain than the expected one answers."""
         self.url = url
-        self._shown, self._receipt_timeout_s = shown_url(url), receipt_timeout_s
+        self._shown = shown_url(url)
         self._errors = ErrorTable()
         # No middleware, no ENS: values go out as they are given and come back as plain data.
         self._web3 = Web3(_Provider(url, timeout_s, self._errors), middleware=[], ens=None)
@@ -108,6 +104,7 @@ class Web3Chain:
             self.chain_id = _whole(self._eth.chain_id)
         if expected_chain_id is not None and self.chain_id != expected_chain_id:
             raise WrongChain(self._shown, expected_chain_id, self.chain_id)
+        self._sender = Sender(self._eth, url, self.chain_id, self._find_receipt, receipt_timeout_s)
 
     def head(self) -> Block:
         """The newest block."""
@@ -133,24 +130,26 @@ class Web3Chain:
     def call(self, contract: Contract, fn: str, *args: Any, block: int | None = None) -> Any:
         """Ask a view; one output comes as a value, several as a list."""
         with self._foreign(contract.name, fn):
-            with _fitting(contract, fn):
+            with _fitting(contract.name, fn):
                 function = self._bind(contract).functions[fn](*args)
             return plain(function.call(block_identifier="latest" if block is None else block))
 
     def send(self, signer: Signer, contract: Contract, fn: str, *args: Any, gas: int | None = None) -> Sent:
         """Sign, send and wait for the block. `gas` skips the estimate, and with it the simulation."""
         with self._foreign(contract.name, fn):
-            with _fitting(contract, fn):
+            with _fitting(contract.name, fn):
                 data = self._bind(contract).encode_abi(fn, args)
-            receipt = self._transact(signer, {"to": contract.address, "data": data}, gas)
-            return _sent(receipt, tuple(self._decode_logs(contract, receipt["logs"])))
+            receipt = self._sender.transact(signer, {"to": contract.address, "data": data}, gas)
+            return _sent(receipt, _decode_logs(contract, receipt["logs"]))
 
     def deploy(self, signer: Signer, artifact: Artifact, *args: Any) -> Deployed:
         """Create a contract."""
         self._errors.add_abi(artifact.abi)
         with self._foreign(artifact.name, "constructor"):
-            factory = self._eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-            receipt = self._transact(signer, {"data": factory.constructor(*args).data_in_transaction}, None)
+            with _fitting(artifact.name, "constructor"):
+                factory = self._eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+                data = factory.constructor(*args).data_in_transaction
+            receipt = self._sender.transact(signer, {"data": data})
             contract = Contract(to_address(receipt["contractAddress"]), artifact)
             sent = _sent(receipt, ())
         code_hash = keccak256(self.code(contract.address))
@@ -159,7 +158,7 @@ class Web3Chain:
     def transfer_native(self, signer: Signer, to: str, amount: int) -> Sent:
         """Send gas money, in wei."""
         with self._foreign("account", "transfer"):
-            return _sent(self._transact(signer, {"to": to_address(to), "value": amount}, None), ())
+            return _sent(self._sender.transact(signer, {"to": to_address(to), "value": amount}), ())
 
     def gas_used(self, tx_hash: bytes) -> int:
         """What a mined transaction took. Raises: UnexpectedAnswer for one that is in no block."""
@@ -178,51 +177,15 @@ class Web3Chain:
                 until = min(first + LOG_RANGE_BLOCKS - 1, last)
                 topics = event_topics(contract.artifact, name, indexed)
                 query = {"address": contract.address, "topics": topics, "fromBlock": first, "toBlock": until}
-                found += self._decode_logs(contract, self._eth.get_logs(query))
+                found += _decode_logs(contract, self._eth.get_logs(query))
             return sorted(found, key=lambda event: (event.block, event.log_index))
 
-    def _transact(self, signer: Signer, wanted: Mapping[str, Any], gas: int | None) -> Mapping[str, Any]:
-        """Send one EIP-1559 transaction and return its receipt. Raises: Reverted, TransactionLost."""
-        simulated = {"from": signer.address, "value": 0, **wanted}
-        limit = gas if gas is not None else int(self._eth.estimate_gas(simulated)) * GAS_MARGIN_PERCENT // 100
-        tip = int(self._eth.max_priority_fee)
-        most = 2 * int(self._eth.get_block("latest")["baseFeePerGas"]) + tip
-        fees = {"gas": limit, "maxFeePerGas": most, "maxPriorityFeePerGas": tip, "chainId": self.chain_id, "type": 2}
-        with _nonce_locks.setdefault((self.url, signer.address), threading.Lock()):
-            raw = signer.sign_transaction({"value": 0, **wanted, **fees, "nonce": self.nonce(signer.address)})
-            self._broadcast(raw)
-        receipt = self._await_receipt(keccak256(raw))
-        if receipt["status"] != 1:
-            self._explain_failure(simulated, limit, receipt)
+    def _find_receipt(self, tx_hash: bytes) -> Mapping[str, Any] | None:
+        try:
+            receipt: Mapping[str, Any] = self._eth.get_transaction_receipt(HexBytes(tx_hash))
+        except TransactionNotFound:
+            return None
         return receipt
-
-    def _broadcast(self, raw: bytes) -> None:
-        # When the connection breaks here, the transaction may have arrived; only its receipt can tell. The same holds
-        # for an answer that is not one.
-        with suppress(ChainUnavailable, UnexpectedAnswer):
-            self._eth.send_raw_transaction(raw)
-
-    def _await_receipt(self, tx_hash: bytes) -> Mapping[str, Any]:
-        deadline, pause, reason = time.monotonic() + self._receipt_timeout_s, _FIRST_POLL_S, ""
-        while True:
-            try:
-                receipt: Mapping[str, Any] = self._eth.get_transaction_receipt(tx_hash)
-                return receipt
-            except TransactionNotFound:
-                reason = "no block contains it"
-            except ChainUnavailable as error:
-                reason = error.reason
-            if time.monotonic() + pause > deadline:
-                raise TransactionLost(tx_hash, self._receipt_timeout_s, reason)
-            time.sleep(pause)
-            pause = min(2 * pause, _LAST_POLL_S)
-
-    def _explain_failure(self, simulated: Mapping[str, Any], limit: int, receipt: Mapping[str, Any]) -> NoReturn:
-        """Ask again, on the state before the block, why a transaction failed. Raises: Reverted, always."""
-        if int(receipt["gasUsed"]) >= limit:
-            raise Reverted("OutOfGas", (limit,))
-        self._eth.call({**simulated, "gas": limit}, int(receipt["blockNumber"]) - 1)
-        raise Reverted("NoReason")  # the same call succeeds on its own: another transaction of that block was first
 
     def _bind(self, contract: Contract) -> Any:
         key = (contract.address, contract.name)
@@ -230,19 +193,6 @@ class Web3Chain:
             self._errors.add_abi(contract.artifact.abi)
             self._bound[key] = self._eth.contract(address=contract.address, abi=list(contract.artifact.abi))
         return self._bound[key]
-
-    def _decode_logs(self, contract: Contract, logs: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
-        names = event_names(contract.artifact)
-        for log in logs:
-            name = names.get(bytes(log["topics"][0])) if log["topics"] else None
-            if name is None or log["address"] != contract.address:
-                continue
-            try:
-                args = self._bind(contract).events[name]().process_log(log)["args"]
-            except (Web3Exception, DecodingError, ValueError):
-                continue
-            place = int(log["blockNumber"]), int(log["logIndex"])
-            yield Event(contract.address, name, plain(args), *place, bytes(log["transactionHash"]))
 
     @contextmanager
     def _foreign(self, part: str = "", fn: str = "") -> Iterator[None]:
@@ -260,30 +210,42 @@ class Web3Chain:
 
 def wait_until_up(url: str, deadline_s: float, timeout_s: float = 2.0) -> int:
     """Wait until a chain answers and return its id. Raises: ChainUnavailable after `deadline_s` seconds."""
-    provider, deadline, pause = _Provider(url, timeout_s, ErrorTable()), time.monotonic() + deadline_s, _FIRST_POLL_S
+    provider, deadline, pause = _Provider(url, timeout_s, ErrorTable()), time.monotonic() + deadline_s, FIRST_POLL_S
     while True:
         try:
-            return int(provider.ask_once(RPCEndpoint("eth_chainId"), [])["result"], 16)
+            return _chain_id(url, provider.ask_once(RPCEndpoint("eth_chainId"), [])["result"])
         except ChainUnavailable:
             if time.monotonic() + pause > deadline:
                 raise
         time.sleep(pause)
-        pause = min(2 * pause, _LAST_POLL_S)
+        pause = min(2 * pause, LAST_POLL_S)
+
+
+def _chain_id(url: str, result: object) -> int:
+    try:
+        return int(str(result), 16)
+    except ValueError as error:
+        raise UnexpectedAnswer(shown_url(url), f"the chain id is {result!r}"[:100]) from error
 
 
 @contextmanager
-def _fitting(contract: Contract, fn: str) -> Iterator[None]:
+def _fitting(part: str, fn: str) -> Iterator[None]:
     """Around the encoding of arguments, where whatever goes wrong is the caller's mistake."""
     try:
         yield
     except (Web3Exception, EncodingError, AttributeError, TypeError, ValueError) as error:
-        raise CallMismatch(f"{contract.name}.{fn}", " ".join(str(error).split())[:500]) from error
+        raise CallMismatch(f"{part}.{fn}", " ".join(str(error).split())[:500]) from error
 
 
 def _whole(value: object) -> int:
     if type(value) is not int:
         raise ValueError(f"{value!r} is not a whole number")
     return value
+
+
+def _decode_logs(contract: Contract, logs: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
+    decoded = (decode_log(contract.artifact, log) for log in logs if log["address"] == contract.address)
+    return tuple(event for event in decoded if event is not None)
 
 
 def _sent(receipt: Mapping[str, Any], logs: tuple[Event, ...]) -> Sent:

@@ -1,7 +1,7 @@
 """Compile the contracts with one pinned compiler: the native one by py-solc-x, else npm's by contracts/solc_shim.
 
-Development only: nobody who runs a node needs a compiler, the results are shipped as `incentives/artifacts/*.json`. Every
-source is written into the compiler's input, so that both compilers see the same bytes and give the same bytes.
+Development only: nobody who runs a node needs a compiler, the results are shipped as `incentives/artifacts/*.json`.
+Every source is written into the compiler's input, so that both compilers see the same bytes and give the same bytes.
 
 CompilerError
 ├── CompilerMissing      no compiler of the pinned version can be had on this machine

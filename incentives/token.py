@@ -105,6 +105,7 @@ class Token:
 
     def sign_permit(self, signer: Signer, spender: str, amount: int, deadline: int | None = None) -> Permit:
         """Approve `amount` by signature; without a deadline, for one hour. Raises: PermitUnsupported, ChainError."""
+        self.permit_domain()  # first: a token without permits has no nonces to ask for either
         nonce = int(self._chain.call(self.contract, "nonces", signer.address))
         until = deadline if deadline is not None else self._chain.head().timestamp + PERMIT_VALID_S
         digest = self.permit_digest(signer.address, spender, amount, nonce, until)

@@ -84,6 +84,8 @@ class Client:
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context
+        self._funding = asyncio.Lock()
+        """One at a time: two sessions must not take one channel, nor sign two permits with one nonce."""
 
     async def open(self, request: Request) -> ClientSession:
         """Open a session; a node that cannot be reached is left out of the next attempt, three attempts in all.
@@ -123,21 +125,36 @@ class Client:
         price = route_price(offers, self._context.model.num_blocks)
         payees = route_payees(offers, self._context.model.num_blocks)
         need = price.prefill_cost(len(request.prompt)) + price.decode_cost(request.max_tokens)
-        channel = await asyncio.to_thread(self._funded_channel, payees, need)
-        draft = await asyncio.to_thread(self._draft, stages, request, price, payees, channel)
-        return await self._accept(draft, request)
+        async with self._funding:
+            channel = await asyncio.to_thread(self._funded_channel, payees, need)
+        try:
+            draft = await asyncio.to_thread(self._draft, stages, request, price, payees, channel)
+            return await self._accept(draft, request)
+        except BaseException:  # nothing was promised on it yet
+            self._context.book.set_state(channel.channel, "open")
+            raise
 
     def _funded_channel(self, payees: tuple[Payee, ...], need: int) -> OpenedChannel:
-        """An idle channel to these payees with enough left, topped up or opened on chain where there is none."""
+        """Take an idle channel to these payees, or a new one, with enough left in it; it is busy from here on."""
         context = self._context
         address = context.signer.address
-        channel = context.book.idle(payees, address) or context.book.plan(address, address, payees)
+        channel = self._idle_channel(payees) or context.book.plan(address, address, payees)
         missing = need - channel.left
         if missing > 0:
             self._lock(channel, missing)
             context.book.set_locked(channel.channel, channel.locked + missing)
-            context.book.set_state(channel.channel, "open")
+        context.book.set_state(channel.channel, "busy")
         return context.book.get(channel.channel)
+
+    def _idle_channel(self, payees: tuple[Payee, ...]) -> OpenedChannel | None:
+        """An idle channel that the chain knows as the book does; a local chain that began anew has none of the old."""
+        context = self._context
+        while (channel := context.book.idle(payees, context.signer.address)) is not None:
+            state = context.network.channels.state(channel.channel)
+            if state.is_open and state.locked == channel.locked:
+                return channel
+            context.book.set_state(channel.channel, "closing" if state.closes_at else "reclaimed")
+        return None
 
     def _lock(self, channel: OpenedChannel, amount: int) -> None:
         """Move money into a channel: from the free balance if that is enough, else from the wallet."""
@@ -187,7 +204,6 @@ class Client:
             await control.close()
             await tokens.close()
             raise
-        await asyncio.to_thread(context.book.set_state, draft.channel.channel, "busy")
         return ClientSession(opened, request, context.signer, context.book, context.model.vocab_size)
 
     async def _dial(self, record: NodeRecord, stage: int) -> Stream:

@@ -1,16 +1,17 @@
 """The whole house once: a chain, contracts, staked node processes, an answer token by token, and where every coin went."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from sharding.sampling import SamplingParams
 
@@ -34,7 +35,7 @@ from node.demo_report import (
 )
 from node.devchain.local import LocalChain
 from node.errors import NodeStartFailed
-from node.generation import ClientModel, Generated, generate_text
+from node.generation import ClientModel, Generated, generate_text, model_terms
 from node.network import Network, from_deployment
 from node.node_process import load_keys
 from node.settings import DEFAULT_ASK, NodeSettings, child_environment, load_node_settings
@@ -75,15 +76,21 @@ class DemoNode:
 
 def run_demo(plan: DemoPlan, *, as_json: bool) -> None:
     """Run the demo and print what happened; no process is left behind however it ends."""
+    signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-")))
         chain = stack.enter_context(LocalChain(plan.chain))
         nodes = stack.enter_context(node_processes(plan, folder, chain.url))
         with console.status("deploying contracts, staking nodes", spinner="line"):
-            network = _deploy(chain.url, folder)
-            _stake_all(network, nodes)
-            _await_serving(network, nodes)
+            network = deploy_demo(chain.url, folder)
+            stake_all(network, nodes)
+            await_serving(network, nodes)
         _Demo(plan, folder, network, nodes).run(as_json=as_json)
+
+
+def _leave(*_: object) -> NoReturn:
+    """Unwind on SIGTERM as on Ctrl-C, so that everything that was started is stopped."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 @contextmanager
@@ -113,7 +120,7 @@ def stop_node(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _spans(plan: DemoPlan) -> list[Span]:
-    blocks = ClientModel.from_folder(plan.model).terms.num_blocks
+    blocks = model_terms(plan.model).num_blocks
     edges = [index * blocks // plan.nodes for index in range(plan.nodes + 1)]
     return [Span(start, end) for start, end in pairwise(edges)]
 
@@ -159,7 +166,8 @@ def spawn_node(config: Path, log: Path, threads: int, wait_seconds: float = READ
         )
 
 
-def _deploy(rpc_url: str, folder: Path) -> Network:
+def deploy_demo(rpc_url: str, folder: Path) -> Network:
+    """Deploy the suite with short times, write the file that the nodes wait for, and give the client its tokens."""
     chain = Web3Chain(rpc_url)
     deployer = LocalSigner.dev_account(0, chain.chain_id)
     deployment = deploy_suite(chain, deployer, DEMO_PARAMS)
@@ -169,7 +177,8 @@ def _deploy(rpc_url: str, folder: Path) -> Network:
     return network
 
 
-def _stake_all(network: Network, nodes: tuple[DemoNode, ...]) -> None:
+def stake_all(network: Network, nodes: tuple[DemoNode, ...]) -> None:
+    """Give every owner a stake and every node key its gas, and join."""
     deployer = LocalSigner.dev_account(0, network.chain.chain_id)
     for node in nodes:
         keys = load_keys(node.settings)
@@ -179,7 +188,7 @@ def _stake_all(network: Network, nodes: tuple[DemoNode, ...]) -> None:
         network.stakes.join_with_permit(node.owner, consent, STAKE)
 
 
-def _await_serving(network: Network, nodes: tuple[DemoNode, ...]) -> None:
+def await_serving(network: Network, nodes: tuple[DemoNode, ...]) -> None:
     """Wait until every node has announced itself; a node that died says why."""
     owners = {node.owner.address for node in nodes}
     deadline = time.monotonic() + READY_SECONDS
@@ -231,14 +240,10 @@ class _Demo:
 
     def _await_collected(self, report: Report) -> None:
         """The nodes settle and collect by themselves; wait until nothing is left for any of them."""
-        payees = tuple(bill.payee for bill in report.stages)
-        channels, deadline = self._network.channels, time.monotonic() + SETTLE_SECONDS
-        while channels.state(report.channel).settled < report.paid or any(
-            channels.collectable(payees, index) for index in range(len(payees))
-        ):
-            if time.monotonic() > deadline:
-                raise NodeStartFailed("some node", f"did not collect within {SETTLE_SECONDS:.0f} s")
-            time.sleep(POLL_SECONDS)
+        payees, channels = tuple(bill.payee for bill in report.stages), self._network.channels
+        _poll(lambda: channels.state(report.channel).settled == report.paid, "settle")
+        for index in range(len(payees)):
+            _poll(lambda index=index: channels.collectable(payees, index) == 0, "collect")  # type: ignore[misc]
 
     def _take_back(self, report: Report) -> None:
         """The client closes its channel and takes what was not spent back to its wallet."""
@@ -270,6 +275,15 @@ class _Demo:
         console.print(bill_table(report))
         console.print(transactions_table(transactions))
         console.print(balances_table(before, after))
+
+
+def _poll(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what the nodes do by themselves."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise NodeStartFailed("some node", f"did not {what} within {SETTLE_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
 
 
 def _print_piece(piece: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from incentives.stakes import Announcement, Identity
 from node.errors import UnknownNode
 from node.network import Network
+from sharding.errors import SpanError
 from sharding.span import Span
 from verification.addresses import Address
 
@@ -66,17 +67,24 @@ class Directory:
 
 
 def read_records(network: Network) -> dict[Address, NodeRecord]:
-    """Build the directory from events and current stakes. Synchronous."""
+    """Build the directory from events and current stakes; what one node announces never hides another. Synchronous."""
     identities = network.stakes.identities()
     records = {}
     for announcement in network.stakes.announcements():
-        identity = identities.get(announcement.node)
-        if identity is not None and announcement.start < announcement.end:
-            records[announcement.node] = _record(network, announcement, identity)
+        identity, span = identities.get(announcement.node), _span(announcement)
+        if identity is not None and span is not None:
+            records[announcement.node] = _record(network, announcement, identity, span)
     return records
 
 
-def _record(network: Network, announcement: Announcement, identity: Identity) -> NodeRecord:
+def _span(announcement: Announcement) -> Span | None:
+    try:
+        return Span(announcement.start, announcement.end)
+    except SpanError:  # the contract takes any 32-bit numbers
+        return None
+
+
+def _record(network: Network, announcement: Announcement, identity: Identity, span: Span) -> NodeRecord:
     stake = network.stakes.stake_of(announcement.node)
     return NodeRecord(
         node=announcement.node,
@@ -85,7 +93,7 @@ def _record(network: Network, announcement: Announcement, identity: Identity) ->
         bonded=stake.bonded,
         exiting=stake.exiting,
         manifest=announcement.manifest,
-        span=Span(announcement.start, announcement.end),
+        span=span,
         ask=announcement.ask,
         endpoint=announcement.endpoint,
     )

@@ -26,6 +26,7 @@ NodeError
 ├── ListenFailed             the system does not let this node listen there
 ├── StoreError               the node's database cannot be trusted
 ├── StoreLocked              another process holds the database
+├── PullError                a model could not be fetched: its leaves are in pull_errors.py
 └── LocalChainError
     ├── AnvilNotFound        anvil was asked for and is not installed
     ├── ChainStartFailed     the chain's process ended, or did not answer in time

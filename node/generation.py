@@ -31,9 +31,8 @@ class ClientModel:
     @classmethod
     def from_folder(cls, folder: Path) -> "ClientModel":
         """Read tokenizer, configuration and manifest. Raises: ShardingError."""
-        spec, manifest = ModelSpec.from_folder(folder), read_manifest(folder)
-        terms = ModelTerms(manifest.root, FLOAT_PROFILE, spec.num_blocks, spec.vocab_size, spec.max_positions)
-        return cls(Tokenizer.from_folder(folder), terms, frozenset(spec.eos_token_ids))
+        stop_tokens = frozenset(ModelSpec.from_folder(folder).eos_token_ids)
+        return cls(Tokenizer.from_folder(folder), model_terms(folder), stop_tokens)
 
     def request(self, prompt: str, sampling: SamplingParams, max_tokens: int) -> Request:
         """Tokenise a prompt. Raises: SamplingError."""
@@ -41,16 +40,22 @@ class ClientModel:
         return Request(tuple(self.tokenizer.encode(prompt)), sampling, max_tokens, self.stop_tokens)
 
 
+def model_terms(folder: Path) -> ModelTerms:
+    """What to ask of nodes, from a model's configuration and manifest. Raises: ShardingError."""
+    spec, manifest = ModelSpec.from_folder(folder), read_manifest(folder)
+    return ModelTerms(manifest.root, FLOAT_PROFILE, spec.num_blocks, spec.vocab_size, spec.max_positions)
+
+
 @asynccontextmanager
 async def running_client(
-    network: Network, model: ClientModel, signer: LocalSigner, data_dir: Path, window: int = DEFAULT_WINDOW_TOKENS
+    network: Network, terms: ModelTerms, signer: LocalSigner, data_dir: Path, window: int = DEFAULT_WINDOW_TOKENS
 ) -> AsyncIterator[Client]:
     """A client with its store and transport, for the length of the block. Raises: StoreLocked."""
     store = Store(data_dir)
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
     try:
-        yield Client(ClientContext(network, Directory(network), transport, signer, book, model.terms, window))
+        yield Client(ClientContext(network, Directory(network), transport, signer, book, terms, window))
     finally:
         await transport.close()
         store.close()
@@ -73,10 +78,15 @@ class Generated:
 
 
 async def generate_text(
-    network: Network, model: ClientModel, signer: LocalSigner, request: Request, data_dir: Path, show: Callable[[str], None]
+    network: Network,
+    model: ClientModel,
+    signer: LocalSigner,
+    request: Request,
+    data_dir: Path,
+    show: Callable[[str], None],
 ) -> Generated:
     """Open a route, generate and pay; `show` hears each piece of text as it arrives. Raises: as Client.open; SessionFailed."""
-    async with running_client(network, model, signer, data_dir) as client:
+    async with running_client(network, model.terms, signer, data_dir) as client:
         session = await client.open(request)
         pieces: list[str] = []
         try:

@@ -140,9 +140,12 @@ async def _guarded(pipe: Pipe, seconds: float) -> AsyncIterator[None]:
         raise HandshakeFailed(f"not finished within {seconds:g} s") from None
     except PeerClosed as error:
         await pipe.close(CloseCode.NORMAL, "")
-        raise HandshakeFailed(f"the other side ended it: {error.reason or 'no reason given'}") from error
-    except (HandshakeFailed, CertificateMismatch) as error:
-        await pipe.close(CloseCode.POLICY, str(error))
+        raise HandshakeFailed(f"the other side ended it, {error.reason or 'without a reason'}") from error
+    except HandshakeFailed as error:
+        await pipe.close(CloseCode.POLICY, error.reason)
+        raise
+    except CertificateMismatch:
+        await pipe.close(CloseCode.POLICY, "the Welcome names another key")
         raise
     except PeerError as error:
         await pipe.close(CloseCode.POLICY, "handshake failed")
@@ -178,5 +181,5 @@ def _signer_of(hello: Hello, digest: bytes) -> Address:
     except InvalidSignature as error:
         raise HandshakeFailed(str(error)) from error
     if signer != claimed:
-        raise HandshakeFailed(f"the signature is not by {claimed}, or for another listener, chain or nonce")
+        raise HandshakeFailed(f"the signature is not by {claimed} for this listener, challenge and chain")
     return signer

@@ -9,7 +9,7 @@ MAX_WAITING_MESSAGES = 64
 
 
 class Inbox:
-    """Messages of one pipe. One task puts, one takes."""
+    """Messages of one pipe. Any tasks may put, one takes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._messages: deque[bytes | bytearray] = deque()
@@ -17,7 +17,7 @@ class Inbox:
         self._bytes = 0
         self._end: NodeError | None = None
         self._taker: asyncio.Future[None] | None = None
-        self._putter: asyncio.Future[None] | None = None
+        self._putters: deque[asyncio.Future[None]] = deque()
 
     @property
     def ended(self) -> NodeError | None:
@@ -32,13 +32,14 @@ class Inbox:
     async def put(self, message: bytes | bytearray) -> None:
         """Add a message, waiting for room. Raises: what the inbox ended with."""
         while self.full and self._end is None:
-            self._putter = asyncio.get_running_loop().create_future()
-            await self._putter
+            self._putters.append(asyncio.get_running_loop().create_future())
+            await self._putters[-1]
         if self._end is not None:
             raise self._end.with_traceback(None)
         self._messages.append(message)
         self._bytes += len(message)
-        _wake(self._taker)
+        if self._taker is not None:
+            _wake(self._taker)
 
     async def take(self) -> bytes | bytearray:
         """Return the oldest message, waiting for one. Raises: what the inbox ended with, once it is empty."""
@@ -49,7 +50,7 @@ class Inbox:
             await self._taker
         message = self._messages.popleft()
         self._bytes -= len(message)
-        _wake(self._putter)
+        self._wake_putters()
         return message
 
     def end(self, error: NodeError, *, discard: bool = False) -> None:
@@ -59,10 +60,16 @@ class Inbox:
             self._bytes = 0
             self._end = error
         self._end = self._end or error
-        _wake(self._taker)
-        _wake(self._putter)
+        if self._taker is not None:
+            _wake(self._taker)
+        self._wake_putters()
+
+    def _wake_putters(self) -> None:
+        """All of them: each looks again whether there is room, so one that was cancelled holds up nobody."""
+        while self._putters:
+            _wake(self._putters.popleft())
 
 
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
         waiter.set_result(None)

@@ -58,22 +58,30 @@ class Ledger:
         return [_held(row) for row in self._store.rows("SELECT * FROM held_vouchers WHERE signature IS NOT NULL")]
 
     def hold_voucher(self, signed: SignedVoucher) -> None:
-        """Write a checked voucher to disk; it replaces the one before. Only a higher one is ever written."""
+        """Write a checked voucher to disk; it replaces the one before. Only a higher one is ever written.
+
+        Raises: KeyError for a channel that was not opened here: nothing was written.
+        """
         voucher = signed.voucher
         with self._store.transaction() as db:
-            row = db.execute("SELECT cumulative FROM held_vouchers WHERE channel = ?", (voucher.channel,)).fetchone()
-            if row is not None and voucher.cumulative > int(row["cumulative"]):
+            if voucher.cumulative > _amount(db, "cumulative", voucher.channel):
                 db.execute(
                     "UPDATE held_vouchers SET cumulative = ?, work = ?, signature = ? WHERE channel = ?",
                     (str(voucher.cumulative), voucher.work, signed.signature, voucher.channel),
                 )
 
     def add_earned(self, channel: bytes, amount: int) -> None:
-        """Charge finished work to a channel, so that credit is per channel and not per session."""
+        """Charge finished work to a channel, so that credit is per channel and not per session. Raises: KeyError."""
         with self._store.transaction() as db:
-            row = db.execute("SELECT earned FROM held_vouchers WHERE channel = ?", (channel,)).fetchone()
-            total = int(row["earned"]) + amount
+            total = _amount(db, "earned", channel) + amount
             db.execute("UPDATE held_vouchers SET earned = ? WHERE channel = ?", (str(total), channel))
+
+
+def _amount(db: sqlite3.Connection, column: str, channel: bytes) -> int:
+    row = db.execute("SELECT cumulative, earned FROM held_vouchers WHERE channel = ?", (channel,)).fetchone()
+    if row is None:
+        raise KeyError(channel.hex())
+    return int(row[column])
 
 
 def _held(row: sqlite3.Row) -> HeldChannel:

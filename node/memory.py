@@ -18,9 +18,10 @@ from node.errors import (
 from node.handshake import HandshakeTerms, check_certificate, introduce, meet
 from node.inbox import Inbox
 from node.transport import CloseCode, FrameStream, Handler, close_reason, max_message_bytes
-from verification.typed_data import Domain
+from node.wire import DEFAULT_MAX_PAYLOAD_BYTES
 
 SEND_SECONDS = 10.0
+MAX_MESSAGE = max_message_bytes(DEFAULT_MAX_PAYLOAD_BYTES)
 FIRST_FREE_PORT = 49152
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class MemoryPipe:
         if len(data) > self.other._max_message:
             self.other.inbox.end(ProtocolViolation(f"a message of {len(data)} bytes"))
             self.inbox.end(PeerClosed(CloseCode.TOO_BIG, "message too big"))
-            self._check_open()
+            return
         try:
             async with asyncio.timeout(self._send_seconds):
                 await self.other.inbox.put(data)
@@ -66,9 +67,9 @@ class MemoryPipe:
         self.other.inbox.end(PeerClosed(code, close_reason(reason).decode()))
 
 
-def pipe_pair(max_message: int, send_seconds: float = SEND_SECONDS) -> tuple[MemoryPipe, MemoryPipe]:
+def pipe_pair(max_message: int = MAX_MESSAGE) -> tuple[MemoryPipe, MemoryPipe]:
     """Make two connected ends."""
-    left, right = MemoryPipe(max_message, send_seconds), MemoryPipe(max_message, send_seconds)
+    left, right = MemoryPipe(max_message), MemoryPipe(max_message)
     left.other, right.other = right, left
     return left, right
 
@@ -103,15 +104,13 @@ class MemoryListener:
         self._send_seconds = send_seconds
         self._served: dict[asyncio.Task[None], MemoryPipe] = {}
 
-    def connect(self, dialer_max_message: int) -> MemoryPipe:
-        """Return the dialer's end of a new connection, and serve the other one."""
-        theirs = MemoryPipe(dialer_max_message, self._send_seconds)
+    def connect(self, theirs: MemoryPipe) -> None:
+        """Serve the other end of a dialer's pipe."""
         ours = MemoryPipe(max_message_bytes(self._terms.max_payload), self._send_seconds)
         theirs.other, ours.other = ours, theirs
         task = asyncio.create_task(self._serve(ours))
         self._served[task] = ours
         task.add_done_callback(self._served.pop)
-        return theirs
 
     async def _serve(self, pipe: MemoryPipe) -> None:
         try:
@@ -145,13 +144,13 @@ class MemoryTransport:
     """Dials as `signer` and listens as `peer`, on one network."""
 
     def __init__(
-        self, network: MemoryNetwork, signer: Signer, domain: Domain, peer: bytes,
-        terms: HandshakeTerms | None = None, send_seconds: float = SEND_SECONDS,
+        self, network: MemoryNetwork, signer: Signer, terms: HandshakeTerms, peer: bytes,
+        send_seconds: float = SEND_SECONDS,
     ) -> None:  # fmt: skip
         self._network = network
         self._signer = signer
         self._peer = peer
-        self._terms = terms or HandshakeTerms(domain)
+        self._terms = terms
         self._send_seconds = send_seconds
 
     async def dial(self, endpoint: str, peer: bytes) -> FrameStream:
@@ -162,7 +161,8 @@ class MemoryTransport:
         if listener is None:
             raise PeerUnreachable(endpoint, "nobody listens there")
         check_certificate(peer, listener.peer)
-        pipe = listener.connect(max_message_bytes(self._terms.max_payload))
+        pipe = MemoryPipe(max_message_bytes(self._terms.max_payload), self._send_seconds)
+        listener.connect(pipe)
         send_limit = await introduce(pipe, peer, self._signer, self._terms)
         return FrameStream(pipe, peer=peer, send_limit=send_limit, receive_limit=self._terms.max_payload)
 

@@ -9,7 +9,7 @@ from node.ledger import Ledger
 from node.network import Network, connect
 from node.node_process import load_keys, running_pid
 from node.settings import NodeSettings
-from node.settlement import Settled, Settlement
+from node.settlement import Settled, Settlement, owed_on
 from node.store import Store
 from verification.addresses import Address, to_address
 
@@ -89,7 +89,7 @@ def _owed(settings: NodeSettings, network: Network) -> tuple[int, int]:
         held = Ledger(store).all_held()
     finally:
         store.close()
-    unsettled = sum(max(0, each.cumulative - network.channels.state(each.channel).settled) for each in held)
+    unsettled = sum(owed_on(each, network.channels.state(each.channel)) for each in held)
     pots = {each.key.payees: each for each in held}.values()
     collectable = sum(network.channels.collectable(parse_payees(each.payees), each.stage) for each in pots)
     return unsettled, collectable

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ def load_engine(settings: NodeSettings) -> FloatEngine:
     return engine
 
 
-def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float) -> Network:
-    """Reach the chain and find this node staked; try again until the time is up.
+def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float, cancelled: threading.Event) -> Network:
+    """Reach the chain and find this node staked; try again until the time is up or somebody cancels.
 
     Raises: ChainUnavailable, DeploymentError, CodeMismatch, NotStaked.
     """
@@ -75,9 +76,8 @@ def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float) -> Ne
             check_stake(network, settings, keys)
             return network
         except (ChainError, DeploymentError, NotStaked):
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or cancelled.wait(RETRY_SECONDS):
                 raise
-            time.sleep(RETRY_SECONDS)
 
 
 def check_stake(network: Network, settings: NodeSettings, keys: NodeKeys) -> None:
@@ -113,6 +113,7 @@ class NodeProcess:
     def __init__(self, settings: NodeSettings, wait_seconds: float = 0.0) -> None:
         self._settings = settings
         self._wait_seconds = wait_seconds
+        self._cancelled = threading.Event()
         self._store = Store(settings.data_dir)
         self._worker = Worker()
         self._transport: WssTransport | None = None
@@ -123,12 +124,13 @@ class NodeProcess:
         settings = self._settings
         keys = load_keys(settings)
         engine = await self._worker.run(load_engine, settings)
-        network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds)
+        network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
         ledger = Ledger(self._store)
-        self._settlement = Settlement(network, ledger, keys.signer)
         self._transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
         context = self._context(keys, network, engine, ledger, self._transport)
         self._server = StageServer(context)
+        minimum = max(1, settings.collect_minimum_units)
+        self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum)
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
         await asyncio.to_thread(announce_if_new, network, settings, keys, engine.manifest.root, endpoint)
@@ -176,6 +178,7 @@ class NodeProcess:
 
     async def close(self) -> None:
         """Close streams, free the engine, release the data directory."""
+        self._cancelled.set()
         if self._server is not None:
             await self._server.close()
         if self._transport is not None:
@@ -201,10 +204,15 @@ async def run_node(
 ) -> None:
     """Run one node from start to stop; `ready` hears the endpoint once it serves."""
     node = NodeProcess(settings, wait_seconds)
+    starting, stopping = asyncio.create_task(node.start()), asyncio.create_task(stop.wait())
     try:
-        ready(await node.start())
-        await node.serve_until(stop)
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            ready(starting.result())
+            await node.serve_until(stop)
     finally:
+        starting.cancel()
+        stopping.cancel()
         await node.close()
 
 

@@ -23,9 +23,18 @@ from node.errors import (
     PeerTimeout,
     ProtocolViolation,
     TokenOutOfVocabulary,
+    UnknownNode,
     ValueNotFinite,
 )
-from sharding.errors import CacheFull, NotFinite, ShapeMismatch, ShardingError, TokenOutOfRange
+from sharding.errors import (
+    CacheFull,
+    NotFinite,
+    SessionExists,
+    ShapeMismatch,
+    ShardingError,
+    TokenOutOfRange,
+    UnknownSession,
+)
 from verification.errors import VerificationError
 
 
@@ -43,7 +52,7 @@ class FailureCode(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     SHAPE = "shape"
     NOT_FINITE = "not_finite"
-    TOKEN_RANGE = "token_range"
+    TOKEN_RANGE = "token_range"  # noqa: S105 - a token of text, not a secret
     TOO_LONG = "too_long"
     BUSY = "busy"
     IDLE = "idle"
@@ -77,6 +86,8 @@ class Refused(NodeError):
 
 
 _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
+    (ValueNotFinite, FailureCode.NOT_FINITE),
+    (TokenOutOfVocabulary, FailureCode.TOKEN_RANGE),
     (MalformedFrame, FailureCode.MALFORMED),
     (FrameTooLarge, FailureCode.MALFORMED),
     (MalformedMessage, FailureCode.MALFORMED),
@@ -85,15 +96,15 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (PeerTimeout, FailureCode.IDLE),
     (TimeoutError, FailureCode.IDLE),
     (PeerClosed, FailureCode.PEER_LOST),
+    (UnknownNode, FailureCode.NOT_STAKED),
     (InvalidSignature, FailureCode.SIGNATURE),
     (VoucherStale, FailureCode.VOUCHER_STALE),
     (BeyondLock, FailureCode.BEYOND_LOCK),
     (WrongWork, FailureCode.VOUCHER_WRONG),
     (WrongChannel, FailureCode.VOUCHER_WRONG),
     (VoucherRejected, FailureCode.VOUCHER_WRONG),
-    (ChainError, FailureCode.CHAIN),
-    (ValueNotFinite, FailureCode.NOT_FINITE),
-    (TokenOutOfVocabulary, FailureCode.TOKEN_RANGE),
+    (UnknownSession, FailureCode.UNKNOWN_SESSION),
+    (SessionExists, FailureCode.BUSY),
     (CacheFull, FailureCode.TOO_LONG),
     (NotFinite, FailureCode.NOT_FINITE),
     (TokenOutOfRange, FailureCode.TOKEN_RANGE),
@@ -103,9 +114,11 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
 
 
 def refusal_of(error: BaseException) -> Refused:
-    """Translate an error met while serving a session into what the peer is told; unknown ones tell nothing of the inside."""
+    """Translate an error met while serving into what the peer is told; unknown ones tell nothing of the inside."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, ChainError):  # its text has the operator's URL
+        return Refused(FailureCode.CHAIN, "the node cannot use its chain now; choose another node or try again later")
     for kind, code in _CODES:
         if isinstance(error, kind):
             return Refused(code, str(error))

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import networkx
 
+from incentives.prices import paid_blocks
 from node.directory import NodeRecord
 from node.errors import NoRoute
 from verification.addresses import Address
@@ -25,7 +26,10 @@ def plan_stages(
     usable = [
         record
         for record in records
-        if record.manifest == manifest and record.bonded >= minimum_stake and record.node not in excluded
+        if record.manifest == manifest
+        and record.bonded >= minimum_stake
+        and record.node not in excluded
+        and record.span.end <= num_blocks
     ]
     graph = _spans_graph(usable, num_blocks)
     try:
@@ -41,13 +45,10 @@ def _spans_graph(records: Iterable[NodeRecord], num_blocks: int) -> "networkx.Di
     graph.add_nodes_from((0, num_blocks))
     for record in sorted(records, key=lambda each: (each.ask, each.node)):
         span = record.span
-        if span.end <= num_blocks and not graph.has_edge(span.start, span.end):
-            graph.add_edge(span.start, span.end, record=record, cost=(_price(record) << 16) + 1)
+        if not graph.has_edge(span.start, span.end):
+            price = paid_blocks(span, num_blocks) * record.ask
+            graph.add_edge(span.start, span.end, record=record, cost=(price << 16) + 1)
     return graph
-
-
-def _price(record: NodeRecord) -> int:
-    return len(record.span) * record.ask
 
 
 def _stage(record: NodeRecord) -> RouteStage:

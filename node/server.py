@@ -81,6 +81,10 @@ class StageServer:
         """Sessions with a KV cache."""
         return len(self._sessions)
 
+    def is_busy(self, channel: bytes) -> bool:
+        """Whether a session runs on a channel."""
+        return any(session.terms.route.channel == channel for session in self._sessions.values())
+
     async def serve(self, stream: Stream) -> None:
         """Serve one authenticated stream to its end. Raises nothing that a peer can cause."""
         session = bytes(16)

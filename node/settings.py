@@ -1,4 +1,4 @@
-"""All configuration: TOML file, then environment (TALLY_*), then defaults. The only place that reads the environment."""
+"""All configuration: TOML file, environment (TALLY_*), defaults. The only place that reads the environment."""
 
 import os
 import re
@@ -10,25 +10,39 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from incentives.errors import AmountError
 from incentives.units import parse_amount
 from node.errors import SettingsError
+from sharding.errors import SpanError
 from sharding.span import Span
 from verification.addresses import to_address
+from verification.errors import MalformedAddress
 
 DEFAULT_RPC_URL = "http://127.0.0.1:8545"
 DEFAULT_ASK = "0.000001"
 """Whole tokens per model token and block."""
 MAX_SETTINGS_BYTES = 64 * 1024
 
-_ADDRESS = Annotated[str, AfterValidator(lambda text: str(to_address(text)))]
+
+def _checked_address(text: str) -> str:
+    try:
+        return str(to_address(text))
+    except MalformedAddress as error:
+        raise ValueError(str(error)) from error  # pydantic names the key of a ValueError only
 
 
 def _checked_span(text: str) -> str:
-    return str(Span.parse(text))
+    try:
+        return str(Span.parse(text))
+    except SpanError as error:
+        raise ValueError(str(error)) from error
 
 
 def _checked_amount(text: str) -> str:
-    parse_amount(text)
+    try:
+        parse_amount(text)
+    except AmountError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
@@ -46,7 +60,7 @@ class NodeSettings(BaseModel):
 
     model: Path
     blocks: Annotated[str, AfterValidator(_checked_span)]
-    owner: _ADDRESS
+    owner: Annotated[str, AfterValidator(_checked_address)]
     listen: Annotated[str, AfterValidator(_checked_listen)] = "127.0.0.1:7100"
     endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
     ask: Annotated[str, AfterValidator(_checked_amount)] = DEFAULT_ASK
@@ -58,6 +72,7 @@ class NodeSettings(BaseModel):
     max_sessions: int = Field(default=64, ge=1, le=4096)
     max_window_tokens: int = Field(default=64, ge=1, le=4096)
     session_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    collect_at_least: Annotated[str, AfterValidator(_checked_amount)] = "0"  # smaller shares are left to grow
     settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
 
     @property
@@ -69,6 +84,11 @@ class NodeSettings(BaseModel):
     def ask_units(self) -> int:
         """The price per token and block, in the smallest unit."""
         return parse_amount(self.ask)
+
+    @property
+    def collect_minimum_units(self) -> int:
+        """The smallest share worth a transaction, in the smallest unit."""
+        return parse_amount(self.collect_at_least)
 
     @property
     def host(self) -> str:
@@ -84,7 +104,8 @@ class NodeSettings(BaseModel):
 def load_node_settings(path: Path) -> NodeSettings:
     """Read and check a node.toml. Raises: SettingsError that names the file and the key."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_SETTINGS_BYTES + 1)
     except OSError as error:
         raise SettingsError(path, f"cannot be read ({error.strerror}); write one with `tally node init`") from error
     if len(raw) > MAX_SETTINGS_BYTES:
@@ -92,7 +113,7 @@ def load_node_settings(path: Path) -> NodeSettings:
     try:
         values = tomllib.loads(raw.decode())
         settings = NodeSettings.model_validate(values)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(path, f"is not TOML: {error}") from error
     except ValidationError as error:
         raise SettingsError(path, _first_problem(error)) from error

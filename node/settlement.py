@@ -1,12 +1,15 @@
-"""Turning vouchers into money: settle the route's pot, then collect this node's share. Runs beside serving and after a restart.
+"""Turning vouchers into money: settle a route's pot, collect this node's share. Beside serving, and after a restart.
 
-Anybody may settle, and one settlement pays all stages; so a stage waits its turn by its index and usually finds it done.
+Anybody may settle, and one settlement pays all stages; so a stage waits as many rounds as its index says since the last
+settlement, and usually finds it done.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from incentives.channels import ChannelState
 from incentives.errors import ChainError, Reverted
 from incentives.payees import parse_payees
 from incentives.signing import Signer
@@ -27,43 +30,66 @@ class Settled:
     tx_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How many rounds a voucher has waited since anybody last settled its channel."""
+
+    settled: int
+    rounds: int
+
+
+def owed_on(held: HeldChannel, state: ChannelState) -> int:
+    """What the voucher on disk can still claim; nothing from a reclaimed channel, or one of another chain."""
+    return max(0, held.cumulative - state.settled) if held.cumulative <= state.locked else 0
+
+
 class Settlement:
     """The money side of one node. All methods are synchronous; `keep_settling` calls them off the event loop."""
 
-    def __init__(self, network: Network, ledger: Ledger, signer: Signer, minimum: int = 1) -> None:
+    def __init__(
+        self, network: Network, ledger: Ledger, signer: Signer, busy: Callable[[bytes], bool] = lambda _: False,
+        minimum: int = 1,
+    ) -> None:  # fmt: skip
         self._network = network
         self._ledger = ledger
         self._signer = signer
+        self._busy = busy
+        """Whether a session runs on a channel: its next voucher makes this one's settlement a waste."""
         self._minimum = minimum
         """Shares below this are left to grow."""
-        self._rounds_seen: dict[bytes, int] = {}
+        self._waits: dict[bytes, _Wait] = {}
 
     def round(self, *, at_once: bool = False) -> list[Settled]:
         """Look at every voucher on disk once. `at_once` does not wait for earlier stages to settle.
 
         Raises: ChainUnavailable. What one channel's transaction is refused for is logged and does not stop the others.
         """
+        held = self._ledger.all_held()
         done: list[Settled] = []
-        collected: set[bytes] = set()
-        for held in self._ledger.all_held():
-            try:
-                done += self._settle(held, at_once)
-                if held.key.payees not in collected:
-                    done += self._collect(held)
-                    collected.add(held.key.payees)
-            except Reverted as error:
-                log.warning("channel %s: %s", held.channel.hex(), error)
+        for each in held:
+            done += self._try(self._settle, each, at_once)
+        for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
+            done += self._try(self._collect, each)
         return done
+
+    def _try(self, step: Callable[..., list[Settled]], held: HeldChannel, *args: object) -> list[Settled]:
+        try:
+            return step(held, *args)
+        except Reverted as error:
+            log.warning("channel %s: %s", held.channel.hex(), error)
+            return []
 
     def _settle(self, held: HeldChannel, at_once: bool) -> list[Settled]:
         state = self._network.channels.state(held.channel)
-        owed = held.cumulative - state.settled
-        if held.voucher is None or owed <= 0:
-            self._rounds_seen.pop(held.channel, None)
+        owed = owed_on(held, state)
+        if held.voucher is None or owed == 0:
+            self._waits.pop(held.channel, None)
             return []
-        rounds = self._rounds_seen.get(held.channel, 0)
-        self._rounds_seen[held.channel] = rounds + 1
-        if not (at_once or state.closes_at or rounds >= held.stage):
+        wait = self._waits.get(held.channel)
+        rounds = wait.rounds if wait is not None and wait.settled == state.settled else 0
+        self._waits[held.channel] = _Wait(state.settled, rounds + 1)
+        turn = rounds >= held.stage and not self._busy(held.channel)
+        if not (at_once or state.closes_at or turn):
             return []
         sent = self._network.channels.settle(self._signer, held.voucher)
         return [Settled("settle", held.channel, owed, sent.gas_used, sent.tx_hash)]
@@ -86,3 +112,5 @@ async def keep_settling(settlement: Settlement, every_seconds: float) -> None:
                 log.info("%s %d on channel %s, gas %d", done.kind, done.amount, done.channel.hex()[:16], done.gas_used)
         except ChainError as error:
             log.warning("settlement waits: %s", error)
+        except Exception:  # nobody would start it again, and what the node earns would be left behind
+            log.exception("a settlement round failed")

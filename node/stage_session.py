@@ -130,6 +130,8 @@ class StageSession:
                 if self._downstream is None:
                     await (await self._attached()).send(self._control(Closed()))
                 return True
+            case Failure(code=code, message=text, stage=stage):
+                raise Refused(FailureCode.read(code), text, stage)
             case other:
                 raise Refused(FailureCode.PROTOCOL, f"{type(other).__name__} has no place in a running session")
 

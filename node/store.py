@@ -14,6 +14,7 @@ from pathlib import Path
 
 from node.errors import StoreError, StoreLocked
 
+TABLES = frozenset({"held_vouchers", "opened_channels"})
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE held_vouchers (
@@ -71,13 +72,16 @@ class Store:
                 raise
 
     def _roll_back(self) -> None:
-        if self._db.in_transaction:
+        if self._lock >= 0 and self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Read all rows of a query."""
+        """Read all rows of a query. Raises: StoreError."""
         with self._mutex:
-            return list(self._db.execute(query, values))
+            try:
+                return list(self._db.execute(query, values))
+            except sqlite3.Error as error:
+                raise StoreError(f"the database could not be read ({error})") from error
 
     def close(self) -> None:
         """Flush, close and release the directory. Idempotent."""
@@ -99,18 +103,38 @@ def _lock_directory(directory: Path) -> int:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    db.row_factory = sqlite3.Row
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        _check_integrity(db, path)
-        _migrate(db, path)
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise StoreError(f"{path} is not a usable database ({error}); restore it from a backup") from error
+    path.touch(mode=0o600)  # SQLite gives the log beside it the same mode
     path.chmod(0o600)
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(db, path)
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} is not a usable database ({error}); restore it from a backup") from error
     return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.row_factory = sqlite3.Row
+    version = _checked_version(db, path)  # before the first pragma that writes: another program's file stays as it is
+    _check_integrity(db, path)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    _migrate(db, version)
+
+
+def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreError(f"{path} was written by a newer version (schema {version}); upgrade tallystick")
+    tables = {row["name"] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    missing = TABLES - tables
+    if missing if version else tables:
+        raise StoreError(f"{path} belongs to another program; choose another data directory")
+    return version
 
 
 def _check_integrity(db: sqlite3.Connection, path: Path) -> None:
@@ -119,9 +143,6 @@ def _check_integrity(db: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path} is damaged ({result}); restore it from a backup before starting")
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise StoreError(f"{path} was written by a newer version (schema {version}); upgrade tallystick")
+def _migrate(db: sqlite3.Connection, version: int) -> None:
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

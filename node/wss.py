@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import aiohttp
-from aiohttp import ClientWSTimeout, DummyCookieJar, TCPConnector, TraceConfig, TraceRequestRedirectParams
+from aiohttp import ClientWSTimeout, DummyCookieJar, TCPConnector, TraceConfig, TraceRequestRedirectParams, WSCloseCode
 
 from incentives.signing import Signer
 from node.errors import EndpointInvalid, HandshakeFailed, ListenFailed, PeerRefused, PeerUnreachable
@@ -109,9 +109,20 @@ class WssTransport:
 
 
 class _Socket(aiohttp.ClientWebSocketResponse):
-    """A client's WebSocket that can be dropped without a farewell."""
+    """A client's WebSocket that lets go of its connection however it ended."""
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"") -> bool:
+        """Close; aiohttp itself keeps the connection of a WebSocket that was lost."""
+        try:
+            return await super().close(code=code, message=message)
+        finally:
+            self._response.close()
 
     def abort(self) -> None:
+        """Drop the connection at once; closing it would wait until a full buffer is flushed."""
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
         self._response.close()
 
 

@@ -6,7 +6,6 @@ so a stage that computes for ten seconds stays alive, and a neighbour's end is n
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -109,12 +108,18 @@ class WebSocketPipe:
 
     async def _read(self) -> None:
         """Move messages into the inbox until the WebSocket ends, then say how it did."""
-        with suppress(NodeError):  # the inbox was ended by close or send, which know why
+        try:
             while (message := await self._socket.receive()).type is WSMsgType.BINARY:
                 await self._inbox.put(message.data)
             self._inbox.end(self._ending_of(message))
             if message.type is WSMsgType.TEXT:
                 await self._socket.close(code=CloseCode.TEXT, message=b"binary frames only")
+            elif message.type is not WSMsgType.CLOSING:  # then close is under way elsewhere, with its reason
+                await self._socket.close()
+        except NodeError:
+            pass  # close or send ended the inbox, and know why
+        finally:
+            self._inbox.end(_lost())  # the first end counts; nobody may wait for a reader that is gone
 
     def _ending_of(self, message: WSMessage) -> NodeError:
         if message.type is WSMsgType.TEXT:

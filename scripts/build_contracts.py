@@ -1,4 +1,4 @@
-"""Compile the contracts: `build_contracts.py` writes the artifacts, `--check` proves that the committed ones are current.
+"""Compile the contracts and write the artifacts; `--check` proves instead that the committed ones are current.
 
 The suite is compiled apart from the contracts that only tests use, so that no change to those can move a byte of it.
 """
@@ -17,13 +17,13 @@ CONTRACTS = ROOT / "contracts"
 SOURCES = CONTRACTS / "src"
 SHIPPED = ROOT / "incentives" / "artifacts"
 FOR_TESTS = ROOT / "tests" / "contracts" / "artifacts"
-_TOKEN = "test/Token.sol"
+_LOCAL_COIN = "test/Token.sol"
 
 
 def build(compiler: Compiler) -> dict[Path, str]:
     """Return the text of every artifact by the file it belongs into."""
     names = [path.relative_to(SOURCES).as_posix() for path in sorted(SOURCES.rglob("*.sol"))]
-    doubles = [name for name in names if name.startswith("test/") and name != _TOKEN]
+    doubles = [name for name in names if name.startswith("test/") and name != _LOCAL_COIN]
     suite = compile_sources(read_sources(SOURCES, [name for name in names if name not in doubles]), compiler)
     texts = {SHIPPED / f"{name}.json": render(suite[name]) for name in CONTRACT_NAMES}
     mocks = compile_sources(read_sources(SOURCES, doubles), compiler) if doubles else {}

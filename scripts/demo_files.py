@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a table row of the card is one line)
 """What train_demo_model.py writes: the tokenizer, the weights in two files with an index, and the model card."""
 
 import json
@@ -9,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaForCausalLM
+
+from sharding.manifest import build_manifest, write_manifest
 
 EOS = "<|endoftext|>"
 PROMPT = "ROMEO:\n"
@@ -30,7 +33,7 @@ can be tried on one machine without a download; it knows nothing and answers no 
 | Shape | {blocks} blocks, hidden size {hidden}, {heads} query heads on {kv_heads} key/value heads of {head_dim}, feed-forward {feed_forward}, tied embeddings |
 | Context | {context} tokens |
 | Tokenizer | byte-level BPE, {vocabulary} entries, trained on the training part only; `{eos}` ends a document |
-| Data | plays of William Shakespeare (public domain): {training_tokens:,} tokens to train on, the last tenth of the text ({held_out_tokens:,} tokens) held out |
+| Data | {source}: {training_tokens:,} tokens to train on, the last tenth of the text ({held_out_tokens:,} tokens) held out |
 | Training | {steps} steps of {batch_tokens} tokens, float32, AdamW, cosine learning rate, dropout 0.1, {minutes:.0f} minutes on two shared processor cores, seed {seed} |
 | Held-out loss | {loss:.4f} nats per token: perplexity {perplexity:.2f}, {bits_per_byte:.3f} bits per byte (float16 weights, windows of {context} tokens) |
 | Files | float16 safetensors in two files: blocks 0 to {last_of_first} and the embedding, then the rest |
@@ -62,6 +65,7 @@ class Report:
     bits_per_byte: float
     training_tokens: int
     held_out_tokens: int
+    source: str
 
 
 def train_tokenizer(text: str, vocab_size: int) -> Tokenizer:
@@ -89,6 +93,7 @@ def write_model(folder: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, rep
              "model_max_length": report.context, "clean_up_tokenization_spaces": False}  # fmt: skip
     write_json(folder / "tokenizer_config.json", about)
     (folder / "README.md").write_text(model_card(model, report, sample), encoding="utf-8")
+    write_manifest(folder, build_manifest(folder, model="tallystick-demo"))
 
 
 def write_weights(folder: Path, model: LlamaForCausalLM) -> None:
@@ -104,6 +109,7 @@ def write_weights(folder: Path, model: LlamaForCausalLM) -> None:
         files[first if early else second][name] = tensor.half().contiguous()
     for name, tensors in files.items():
         save_file(tensors, folder / name, metadata={"format": "pt"})
+        (folder / name).chmod(0o644)  # the library makes it readable by its owner alone
     weight_map = {tensor: name for name, tensors in files.items() for tensor in tensors}
     total = sum(tensor.nbytes for tensors in files.values() for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
@@ -132,7 +138,7 @@ def model_card(model: LlamaForCausalLM, report: Report, sample: str) -> str:
     return CARD.format(
         parameters=sum(p.numel() for p in model.parameters()), blocks=config.num_hidden_layers, hidden=config.hidden_size,
         heads=config.num_attention_heads, kv_heads=config.num_key_value_heads, head_dim=config.head_dim,
-        feed_forward=config.intermediate_size, vocabulary=config.vocab_size, eos=EOS, context=report.context,
+        feed_forward=config.intermediate_size, vocabulary=config.vocab_size, eos=EOS.replace("|", "\\|"), source=report.source, context=report.context,
         training_tokens=report.training_tokens, held_out_tokens=report.held_out_tokens, steps=report.steps,
         batch_tokens=report.batch_tokens, minutes=report.minutes, seed=report.seed, loss=report.loss,
         perplexity=math.exp(report.loss), bits_per_byte=report.bits_per_byte,

@@ -64,7 +64,7 @@ def sample(logits: Tensor, params: SamplingParams, position: int) -> int:
 
 
 def uniform(seed: int, position: int) -> float:
-    """In [0, 1), in steps of 2^-53: the first word of Philox 4x64 with key (seed, 0) and counter (0, position, 0, 0)."""
+    """In [0, 1), steps of 2^-53: the first word of Philox 4x64 with key (seed, 0) and counter (0, position, 0, 0)."""
     philox = np.random.Philox(key=np.array([seed, 0], np.uint64), counter=np.array([0, position, 0, 0], np.uint64))
     return float(int(philox.random_raw()) >> 11) * 2.0**-53
 

@@ -14,6 +14,7 @@ from sharding.errors import TokenizerError
 TOKENIZER_FILE = "tokenizer.json"
 MAX_FILE_BYTES = 64 << 20  # the largest in common use have 35 million
 MAX_TEXT_BYTES = 4 << 20
+MAX_TOKEN = (1 << 21) - 1  # the largest vocabulary a spec allows
 MAX_HELD_TOKENS = 16  # a character has at most four bytes; what is longer broken will not mend
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -55,7 +56,11 @@ class Tokenizer:
         return list(self._inner.encode(text).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text without special tokens; bytes that form no character become U+FFFD. Raises TokenizerError."""
+        """The text without special tokens; bytes that form no character become U+FFFD.
+
+        An id between the tokenizer's vocabulary and the model's, which may be rounded up, has no text.
+        Raises TokenizerError outside [0, MAX_TOKEN].
+        """
         for token in ids:
             self._check(token)
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
@@ -64,8 +69,8 @@ class Tokenizer:
         return TextStream(self)
 
     def _check(self, token: int) -> None:
-        if type(token) is not int or not 0 <= token < self.vocab_size:
-            raise TokenizerError(f"token {token!r} is outside [0, {self.vocab_size})")
+        if type(token) is not int or not 0 <= token <= MAX_TOKEN:
+            raise TokenizerError(f"token {token!r} is outside [0, {MAX_TOKEN}]")
 
 
 class TextStream:

@@ -14,6 +14,10 @@ EVERYTHING = (*PACKAGES, "scripts", "tests")
 MAX_LINES = 300
 
 CODE_LOADERS = ("pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib")
+CODE_RUNNERS = (
+    *(f"{loader}.{verb}" for loader in CODE_LOADERS for verb in ("load", "loads", "Unpickler", "open")),
+    *("torch.load", "yaml.load", "yaml.unsafe_load", "eval", "exec", "os.system", "os.popen"),
+)
 KEY_MODULES = (
     "coincurve",
     "cryptography.hazmat.primitives.asymmetric",
@@ -113,18 +117,17 @@ class Rule:
 
 RULES = (
     Rule(
-        "no loader that runs what it reads",
+        "no format that runs code when it is read",
         importing(*CODE_LOADERS),
         ("import pickle", "from marshal import loads", "def f():\n import dill.source", "import_module('joblib')"),
         ("import json", "text = 'import pickle'", "from picklejar import lid", "import_module(name)"),
-        EVERYTHING,
-        ("tests/incentives/test_signing.py",),  # sees that a signer refuses to be pickled
+        (*PACKAGES, "scripts"),  # tests may write what must be refused, and none may read it
     ),
     Rule(
         "no function that runs what it reads",
-        calling("torch.load", "yaml.load", "yaml.unsafe_load", "eval", "exec", "os.system", "os.popen"),
-        ("torch.load(path)", "import yaml\nyaml.load(text)", "x = [eval(y)]", "os.system('ls')"),
-        ("model.eval()", "torch.loads", "yaml.safe_load(text)", "'torch.load(path)'"),
+        calling(*CODE_RUNNERS),
+        ("torch.load(path)", "import yaml\nyaml.load(text)", "x = [eval(y)]", "os.system('ls')", "pickle.loads(b)"),
+        ("model.eval()", "torch.loads", "yaml.safe_load(text)", "'torch.load(path)'", "pickle.dumps(x)"),
         EVERYTHING,
     ),
     Rule(

@@ -35,8 +35,7 @@ contract Channels is Domain, Guarded {
 
     bytes32 private constant KEY_TYPEHASH =
         keccak256("ChannelKey(address payer,address signer,bytes32 payees,bytes32 salt)");
-    bytes32 private constant VOUCHER_TYPEHASH =
-        keccak256("Voucher(bytes32 channel,uint96 cumulative,bytes32 work)");
+    bytes32 private constant VOUCHER_TYPEHASH = keccak256("Voucher(bytes32 channel,uint96 cumulative,bytes32 work)");
     uint256 private constant WHOLE = 10_000;
     uint40 private constant MAX_CLOSE_DELAY = 365 days;
     /// @dev `closesAt` of a reclaimed channel. It stays for ever, so no old voucher ever counts again.
@@ -59,12 +58,8 @@ contract Channels is Domain, Guarded {
         bytes32 salt,
         uint96 amount
     );
-    event Settled(
-        bytes32 indexed channel, bytes32 indexed payees, uint96 cumulative, bytes32 work
-    );
-    event Collected(
-        bytes32 indexed payees, address indexed payee, uint256 index, uint256 amount
-    );
+    event Settled(bytes32 indexed channel, bytes32 indexed payees, uint96 cumulative, bytes32 work);
+    event Collected(bytes32 indexed payees, address indexed payee, uint256 index, uint256 amount);
     event CloseStarted(bytes32 indexed channel, uint40 closesAt);
     event Reclaimed(bytes32 indexed channel, address indexed payer, uint96 amount);
     event Withdrawn(address indexed payer, uint96 amount);
@@ -107,10 +102,7 @@ contract Channels is Domain, Guarded {
     }
 
     /// @notice The same with an EIP-2612 permit instead of an earlier approval.
-    function depositWithPermit(uint96 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
-        external
-        guarded
-    {
+    function depositWithPermit(uint96 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external guarded {
         _token.tryPermit(amount, Permit(deadline, v, r, s));
         credit(amount);
     }
@@ -150,13 +142,7 @@ contract Channels is Domain, Guarded {
     /// @param work Says what was paid for; only logged.
     /// @param r First half of the channel signer's compact signature over the voucher.
     /// @param vs Second half.
-    function settle(
-        ChannelKey calldata key,
-        uint96 cumulative,
-        bytes32 work,
-        bytes32 r,
-        bytes32 vs
-    ) external {
+    function settle(ChannelKey calldata key, uint96 cumulative, bytes32 work, bytes32 r, bytes32 vs) external {
         bytes32 id = channelId(key);
         Channel storage self = _channels[id];
         (uint96 locked, uint96 settled,) = live(id, self);
@@ -227,20 +213,12 @@ contract Channels is Domain, Guarded {
     }
 
     /// @notice What a channel's signer signs to pay.
-    function voucherDigest(bytes32 id, uint96 cumulative, bytes32 work)
-        public
-        view
-        returns (bytes32)
-    {
+    function voucherDigest(bytes32 id, uint96 cumulative, bytes32 work) public view returns (bytes32) {
         return typedDigest(keccak256(abi.encode(VOUCHER_TYPEHASH, id, cumulative, work)));
     }
 
     /// @notice State of a channel. `closesAt`: zero if open, 2^40 - 1 once reclaimed.
-    function channel(bytes32 id)
-        external
-        view
-        returns (uint96 locked, uint96 settled, uint40 closesAt)
-    {
+    function channel(bytes32 id) external view returns (uint96 locked, uint96 settled, uint40 closesAt) {
         Channel storage self = _channels[id];
         return (self.locked, self.settled, self.closesAt);
     }
@@ -288,11 +266,7 @@ contract Channels is Domain, Guarded {
         emit Opened(id, msg.sender, key.payees, key.signer, key.salt, amount);
     }
 
-    function owned(ChannelKey calldata key)
-        private
-        view
-        returns (bytes32 id, Channel storage self)
-    {
+    function owned(ChannelKey calldata key) private view returns (bytes32 id, Channel storage self) {
         if (key.payer != msg.sender) revert NotPayer(msg.sender);
         id = channelId(key);
         self = _channels[id];

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Stakes} from "./Stakes.sol";
 import {Domain} from "./lib/Domain.sol";
 import {Signatures} from "./lib/Signatures.sol";
-import {Stakes} from "./Stakes.sol";
 
 /// @dev What a stage signs for one chunk of a session. (route, stage, chunk) is the slot: an honest
 /// node signs one receipt for a slot, ever.
@@ -33,12 +33,7 @@ contract Court is Domain {
     Stakes private immutable _stakes;
 
     event EquivocationProven(
-        address indexed node,
-        address indexed signer,
-        bytes32 indexed route,
-        uint32 stage,
-        uint32 chunk,
-        uint256 burnt
+        address indexed node, address indexed signer, bytes32 indexed route, uint32 stage, uint32 chunk, uint256 burnt
     );
 
     /// @notice The receipts are for different slots, by different keys, or say the same.
@@ -54,14 +49,9 @@ contract Court is Domain {
     }
 
     /// @notice Burns the whole stake of a node whose key signed two different receipts for one slot.
-    function proveEquivocation(
-        Receipt calldata a,
-        bytes32 aR,
-        bytes32 aVs,
-        Receipt calldata b,
-        bytes32 bR,
-        bytes32 bVs
-    ) external {
+    function proveEquivocation(Receipt calldata a, bytes32 aR, bytes32 aVs, Receipt calldata b, bytes32 bR, bytes32 bVs)
+        external
+    {
         bool sameSlot = a.route == b.route && a.stage == b.stage && a.chunk == b.chunk;
         bytes32 digest = receiptDigest(a);
         bytes32 other = receiptDigest(b);

@@ -30,8 +30,7 @@ contract Stakes is Domain, Guarded {
         uint40 joinedAt;
     }
 
-    bytes32 private constant CONSENT_TYPEHASH =
-        keccak256("SignerConsent(address owner,bytes32 peer)");
+    bytes32 private constant CONSENT_TYPEHASH = keccak256("SignerConsent(address owner,bytes32 peer)");
     uint256 private constant WHOLE = 10_000;
     uint40 private constant MAX_UNBONDING = 3650 days;
     uint256 private constant MAX_ENDPOINT = 256;
@@ -48,12 +47,7 @@ contract Stakes is Domain, Guarded {
 
     event Joined(address indexed node, address indexed signer, bytes32 peer, uint96 amount);
     event Announced(
-        address indexed node,
-        bytes32 indexed manifest,
-        uint32 start,
-        uint32 end,
-        uint96 ask,
-        string endpoint
+        address indexed node, bytes32 indexed manifest, uint32 start, uint32 end, uint96 ask, string endpoint
     );
     event Bonded(address indexed node, uint96 amount);
     event ExitStarted(address indexed node, uint96 amount, uint40 exitAt);
@@ -101,10 +95,7 @@ contract Stakes is Domain, Guarded {
     /// @param peer Hash of the TLS key that the node answers with.
     /// @param r First half of the signer's compact signature over SignerConsent(owner, peer).
     /// @param vs Second half.
-    function join(uint96 amount, address signer, bytes32 peer, bytes32 r, bytes32 vs)
-        external
-        guarded
-    {
+    function join(uint96 amount, address signer, bytes32 peer, bytes32 r, bytes32 vs) external guarded {
         enlist(amount, signer, peer, r, vs);
     }
 
@@ -130,14 +121,9 @@ contract Stakes is Domain, Guarded {
     /// @param end One past the last block served.
     /// @param ask Price of one block for one token, in the token's smallest unit.
     /// @param endpoint Where the node listens, 256 bytes at most.
-    function announce(
-        address node,
-        bytes32 manifest,
-        uint32 start,
-        uint32 end,
-        uint96 ask,
-        string calldata endpoint
-    ) external {
+    function announce(address node, bytes32 manifest, uint32 start, uint32 end, uint96 ask, string calldata endpoint)
+        external
+    {
         Node storage self = joined(node);
         if (msg.sender != node && msg.sender != self.signer) revert NotNode(msg.sender);
         if (self.bonded < _minStake) revert StakeTooLow(self.bonded, _minStake);
@@ -271,9 +257,7 @@ contract Stakes is Domain, Guarded {
         _token.pull(amount);
     }
 
-    function bindSigner(address signer, bytes32 peer, uint40 joinedAt, bytes32 r, bytes32 vs)
-        private
-    {
+    function bindSigner(address signer, bytes32 peer, uint40 joinedAt, bytes32 r, bytes32 vs) private {
         Binding storage binding = _bindings[signer];
         address holder = binding.node;
         if (holder != address(0) && holder != msg.sender) revert SignerTaken(signer, holder);

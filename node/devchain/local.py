@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from node.devchain import guard
 from node.devchain.constants import CHAIN_ID, HOST

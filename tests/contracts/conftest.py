@@ -26,3 +26,9 @@ def lenient(deployed: World) -> World:
     for index in range(1, 4):
         deployed.send(dev(index), deployed.token, "approve", stakes.address, FOREVER)
     return replace(deployed, stakes=stakes, court=court)
+
+
+@pytest.fixture
+def steps(request: pytest.FixtureRequest) -> int:
+    """How many random acts a test may take: anvil is some ten times as fast as the embedded chain."""
+    return 80 if request.node.callspec.params["chain_url"] == "anvil" else 30

@@ -1,6 +1,7 @@
 """Court: equivocation, judged by the real Court over the real Stakes."""
 
 from dataclasses import astuple, replace
+from typing import Any
 
 import pytest
 
@@ -36,18 +37,18 @@ def joined(world: World) -> World:
     return world
 
 
-def _signed(world: World, receipt: Receipt, signer: Signer, domain: Domain | None = None) -> tuple[object, ...]:
+def _signed(world: World, receipt: Receipt, signer: Signer, domain: Domain | None = None) -> tuple[Any, ...]:
     signature = signer.sign_digest(receipt.digest(domain or world.domain(world.court)))
     return (astuple(receipt), *split_signature(signature))
 
 
-def _proof(world: World, other: Receipt, signer: Signer = SIGNER, second: Signer | None = None) -> tuple[object, ...]:
+def _proof(world: World, other: Receipt, signer: Signer = SIGNER, second: Signer | None = None) -> tuple[Any, ...]:
     signed = _signed(world, RECEIPT, signer) + _signed(world, other, second or signer)
     return (world.court, "proveEquivocation", *signed)
 
 
-def _refused(world: World, *proof: object) -> Refusal:
-    return world.refusal(REPORTER, *proof)  # type: ignore[arg-type]
+def _refused(world: World, *proof: Any) -> Refusal:
+    return world.refusal(REPORTER, *proof)
 
 
 def test_two_receipts_for_one_slot_cost_the_whole_stake(joined: World) -> None:
@@ -75,7 +76,7 @@ def test_two_receipts_for_one_slot_cost_the_whole_stake(joined: World) -> None:
 def test_any_difference_is_a_contradiction(joined: World) -> None:
     """Whatever the two receipts differ in, apart from the slot itself."""
     for change in ({"first": 31}, {"last": 47}, {"previous": ROOTS[7]}, {"in_root": ROOTS[7]}, {"kv_root": ROOTS[7]}):
-        other = replace(RECEIPT, **change)  # type: ignore[arg-type]
+        other = replace(RECEIPT, **change)
         joined.view(*_proof(joined, other))
 
 
@@ -87,7 +88,7 @@ def test_the_same_receipt_twice_is_no_fault(joined: World) -> None:
 def test_receipts_for_different_slots_are_no_fault(joined: World) -> None:
     """Different work gives different roots."""
     for change in ({"route": ROOTS[7]}, {"stage": 0}, {"chunk": 3}):
-        other = replace(RECEIPT, out_root=ROOTS[7], **change)  # type: ignore[arg-type]
+        other = replace(RECEIPT, out_root=ROOTS[7], **change)
         assert _refused(joined, *_proof(joined, other)) == NOT_EQUIVOCATION
 
 

@@ -4,6 +4,7 @@ from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
+from web3 import Web3
 
 from incentives.artifacts import load_artifact, selector
 from tests.contracts.world import (
@@ -71,7 +72,7 @@ def _pushes(world: World) -> list[tuple[Any, ...]]:
 def test_a_token_that_answers_nothing_is_as_good_as_any(odd: World) -> None:
     """Some old tokens do; money moves both ways."""
     odd.send(dev(0), odd.token, "misbehave", SILENT)
-    for call in _pulls(odd) + [_pushes(odd)[0], *_pushes(odd)[2:]]:
+    for call in [*_pulls(odd), _pushes(odd)[0], *_pushes(odd)[2:]]:
         odd.send(OWNER, *call)
     assert odd.balance(odd.channels.address) == 2000 + 2000 - 1000 - 500
 
@@ -142,6 +143,5 @@ def _answer(world: World, target: Any, entry: tuple[Any, ...], call: tuple[Any, 
 
 
 def _encoded(world: World, contract: Any, entry: tuple[Any, ...]) -> str:
-    from web3 import Web3
-
-    return Web3().eth.contract(abi=contract.artifact.abi).encode_abi(entry[0], list(entry[1:])).removeprefix("0x")
+    codec = Web3().eth.contract(abi=contract.artifact.abi)
+    return str(codec.encode_abi(entry[0], list(entry[1:]))).removeprefix("0x")

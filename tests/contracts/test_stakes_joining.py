@@ -79,8 +79,8 @@ def test_a_signer_belongs_to_its_first_node_for_ever(world: World) -> None:
     assert world.refusal(OTHER, *call) == ("SignerTaken", (SIGNER.address, OWNER.address))
     third = hot("third")
     world.join(OTHER, third)
-    call = world.stakes, "rotate", SECOND.address, PEER, *world.consent(OTHER, SECOND)
-    assert world.refusal(OTHER, *call) == ("SignerTaken", (SECOND.address, OWNER.address))
+    rotation = world.stakes, "rotate", SECOND.address, PEER, *world.consent(OTHER, SECOND)
+    assert world.refusal(OTHER, *rotation) == ("SignerTaken", (SECOND.address, OWNER.address))
 
 
 def test_rotation_replaces_the_signer_and_keeps_the_old_binding(world: World) -> None:

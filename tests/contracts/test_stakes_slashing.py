@@ -1,7 +1,7 @@
 """Stakes: what a slash takes, from where, and where it goes.
 
-The real Court always takes the whole. The arithmetic of parts is tried on a second pair of contracts whose judge slashes
-what it is told; test_court.py judges with the real one.
+The real Court always takes the whole. The arithmetic of parts is tried on a second pair of contracts whose judge
+slashes what it is told; test_court.py judges with the real one.
 """
 
 import pytest

@@ -94,7 +94,7 @@ class World:
 
     def stake(self, node: Signer) -> tuple[int, str, int, int, int]:
         """(bonded, signer, exiting, exitAt, joinedAt)"""
-        return tuple(self.view(self.stakes, "stakeOf", node.address))  # type: ignore[return-value]
+        return tuple(self.view(self.stakes, "stakeOf", node.address))
 
     def give(self, who: Signer, amount: int) -> None:
         """Gives tokens."""
@@ -144,7 +144,7 @@ class World:
 
     def channel_state(self, key: ChannelKey) -> tuple[int, int, int]:
         """(locked, settled, closesAt)"""
-        return tuple(self.view(self.channels, "channel", key.id(self.domain(self.channels))))  # type: ignore[return-value]
+        return tuple(self.view(self.channels, "channel", key.id(self.domain(self.channels))))
 
     def voucher(self, signer: Signer, key: ChannelKey, cumulative: int, domain: Domain | None = None) -> Settlement:
         """The arguments of `settle`."""

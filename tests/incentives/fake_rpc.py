@@ -75,3 +75,21 @@ def chain_answers(**methods: Any) -> Answer:
         return result(*params) if callable(result) else result
 
     return answer
+
+
+def refusing(error: object) -> Any:
+    """An answer that is always the same error object."""
+
+    def refuse(*_: object) -> None:
+        raise RpcRefusal(error)
+
+    return refuse
+
+
+def replying(body: bytes, status: int = 200, pause_s: float = 0.0) -> Any:
+    """An answer that is not JSON-RPC."""
+
+    def reply(*_: object) -> None:
+        raise HttpReply(body, status, pause_s)
+
+    return reply

@@ -13,14 +13,13 @@ from incentives.errors import (
     ChainError,
     ChainUnavailable,
     Reverted,
-    TransactionLost,
     TransactionRefused,
     UnexpectedAnswer,
     WrongChain,
 )
 from incentives.signing import LocalSigner
 from sharding.hashing import keccak256
-from tests.incentives.fake_rpc import HttpReply, RpcRefusal, chain_answers, serving
+from tests.incentives.fake_rpc import HttpReply, RpcRefusal, chain_answers, refusing, replying, serving
 from verification.addresses import to_address
 
 SIGNER = LocalSigner(keccak256(b"sender"))
@@ -31,30 +30,6 @@ BLOCK = {
     "hash": "0x" + "11" * 32,
     "baseFeePerGas": "0x1",
 }
-READY_TO_SEND: dict[str, Any] = {
-    "eth_estimateGas": "0x5208",
-    "eth_maxPriorityFeePerGas": "0x1",
-    "eth_getBlockByNumber": BLOCK,
-    "eth_getTransactionCount": "0x0",
-}
-
-
-def refusing(error: object) -> Any:
-    """An answer that is always the same error object."""
-
-    def refuse(*_: object) -> None:
-        raise RpcRefusal(error)
-
-    return refuse
-
-
-def replying(body: bytes, status: int = 200, pause_s: float = 0.0) -> Any:
-    """An answer that is not JSON-RPC."""
-
-    def reply(*_: object) -> None:
-        raise HttpReply(body, status, pause_s)
-
-    return reply
 
 
 @pytest.fixture
@@ -97,9 +72,8 @@ def test_a_chain_that_does_not_answer_in_time_is_unavailable() -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
 def test_http_errors_are_unavailable_with_their_status(status: int) -> None:
     """And without the access key in the URL."""
-    with serving(replying(b"no", status)) as url:
-        with pytest.raises(ChainUnavailable, match=str(status)) as caught:
-            Web3Chain(f"{url}/v3/secretkey")
+    with serving(replying(b"no", status)) as url, pytest.raises(ChainUnavailable, match=str(status)) as caught:
+        Web3Chain(f"{url}/v3/secretkey")
     assert "secretkey" not in str(caught.value)
 
 
@@ -110,7 +84,9 @@ def test_a_refused_connection_does_not_show_the_access_key(closed_port: int) -> 
     assert "secretkey" not in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[]", b"5", b"null", b"{}", b'{"jsonrpc": "2.0", "id": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"\xff\xfe", b"[]", b"5", b"null", b"{}", b'{"jsonrpc": "2.0", "id": 1}']
+)
 def test_an_answer_that_is_no_json_rpc_is_unexpected(body: bytes) -> None:
     """Some other web server listens there."""
     with serving(replying(body)) as url, pytest.raises(UnexpectedAnswer, match="JSON"):
@@ -150,7 +126,13 @@ def test_a_view_that_answers_nonsense_is_unexpected(output: object) -> None:
 
 @pytest.mark.parametrize(
     ("fn", "args"),
-    [("noSuchView", ()), ("balanceOf", ()), ("balanceOf", (5,)), ("balanceOf", ("vitalik.eth",)), ("transfer", (SIGNER.address, 2**256))],
+    [
+        ("noSuchView", ()),
+        ("balanceOf", ()),
+        ("balanceOf", (5,)),
+        ("balanceOf", ("vitalik.eth",)),
+        ("transfer", (SIGNER.address, 2**256)),
+    ],
 )
 def test_a_call_that_does_not_fit_the_interface_is_a_mismatch(fn: str, args: tuple[Any, ...]) -> None:
     """Found before anything is sent; names are never looked up anywhere."""
@@ -182,38 +164,6 @@ def test_an_offchain_lookup_is_a_plain_revert() -> None:
     with serving(answers) as url, pytest.raises(Reverted) as caught:
         Web3Chain(url).call(TOKEN, "balanceOf", SIGNER.address)
     assert caught.value.name == "0x556f1830"
-
-
-def test_a_refused_transaction_says_why() -> None:
-    """The node's own words."""
-    refusal = refusing({"code": -32003, "message": "insufficient funds"})
-    with serving(chain_answers(**READY_TO_SEND, eth_sendRawTransaction=refusal)) as url:
-        with pytest.raises(TransactionRefused, match="gas money"):
-            Web3Chain(url).transfer_native(SIGNER, SIGNER.address, 1)
-
-
-def test_a_transaction_that_no_block_takes_is_lost() -> None:
-    """With its hash, to look it up."""
-    answers = chain_answers(
-        **READY_TO_SEND, eth_sendRawTransaction="0x" + "00" * 32, eth_getTransactionReceipt=None
-    )
-    with serving(answers) as url, pytest.raises(TransactionLost, match="look it up") as caught:
-        Web3Chain(url, receipt_timeout_s=0.05).transfer_native(SIGNER, SIGNER.address, 1)
-    assert len(caught.value.tx_hash) == 32
-
-
-def test_a_connection_that_breaks_while_sending_leaves_the_transaction_lost_and_not_sent_twice() -> None:
-    """Reads are repeated, writes are not: the first one may have arrived."""
-    sent: list[object] = []
-
-    def broken(raw: object) -> None:
-        sent.append(raw)
-        raise HttpReply(b"", 502)
-
-    answers = chain_answers(**READY_TO_SEND, eth_sendRawTransaction=broken, eth_getTransactionReceipt=None)
-    with serving(answers) as url, pytest.raises(TransactionLost):
-        Web3Chain(url, receipt_timeout_s=0.05).transfer_native(SIGNER, SIGNER.address, 1)
-    assert len(sent) == 1
 
 
 def test_reads_are_repeated_three_times_and_no_more() -> None:
@@ -291,3 +241,10 @@ def test_the_client_is_a_chain() -> None:
         chain: Chain = Web3Chain(url)
         assert issubclass(ChainUnavailable, ChainError)
         assert chain.url == url
+
+
+@pytest.mark.parametrize("result", [None, "text", {}, 31337.5])
+def test_waiting_does_not_take_nonsense_for_a_chain(result: object) -> None:
+    """It ends at once: this is no chain that is still starting."""
+    with serving(lambda *_: result) as url, pytest.raises(UnexpectedAnswer, match="chain id"):
+        wait_until_up(url, deadline_s=30)

@@ -138,7 +138,9 @@ def test_a_file_with_one_fault_is_refused_and_the_field_named(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"chainId": 1, "chainId": 1}', b"[" * 60_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"chainId": 1, "chainId": 1}', b"[" * 60_000]
+)
 def test_a_file_that_is_no_json_object_is_refused(path: Path, content: bytes) -> None:
     """Fields given twice and endless nesting among them."""
     path.write_bytes(content)

@@ -153,6 +153,7 @@ def test_other_versions_are_refused(tmp_path: Path, keystore: dict[str, Any], ve
     "factors",
     [
         {"n": 2**19},
+        {"n": 2**19, "r": 1},
         {"n": 0},
         {"n": -2},
         {"n": "2"},

@@ -24,7 +24,8 @@ def test_decimal_text_is_read_exactly(text: str, amount: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "1_000", " 1", "1 ", "1\n", "0x10", "١", "NaN", "1.2.3", "9" * 65]
+    "text",
+    ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "1_000", " 1", "1 ", "1\n", "0x10", "١", "NaN", "1.2.3", "9" * 65],
 )
 def test_anything_but_plain_decimal_text_is_refused(text: str) -> None:
     """No signs, exponents, separators, spaces or foreign digits."""

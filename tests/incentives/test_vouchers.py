@@ -95,7 +95,9 @@ def test_a_voucher_for_other_work_is_refused() -> None:
     assert (caught.value.expected, caught.value.actual) == (WORK, keccak256(b"other work"))
 
 
-@pytest.mark.parametrize("signature", [b"", bytes(64), b"\xff" * 64, bytes(65), OTHER.sign_digest(signed().voucher.digest(DOMAIN))])
+@pytest.mark.parametrize(
+    "signature", [b"", bytes(64), b"\xff" * 64, bytes(65), OTHER.sign_digest(signed().voucher.digest(DOMAIN))]
+)
 def test_a_voucher_that_the_channels_signer_did_not_sign_is_refused(signature: bytes) -> None:
     """Empty, zero, overlong, somebody else's."""
     with pytest.raises(InvalidSignature):

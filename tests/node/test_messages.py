@@ -52,7 +52,7 @@ def word(value: int) -> bytes:
 def make_route(stages: int = 2) -> Route:
     return Route(
         nonce=word(1), channel=word(2), epoch=3, previous=word(4),
-        stages=tuple(RouteStage(to_address(bytes([9, n]) * 10), 2 * n, 2 * n + 2, MAX_AMOUNT - n) for n in range(stages)),
+        stages=tuple(RouteStage(to_address(bytes([9, n]) * 10), n, n + 1, MAX_AMOUNT - n) for n in range(stages)),
         manifest=word(5), profile=word(6), sampler=word(7), prompt_root=word(8),
         window=16, audit_policy=word(9), expiry=2**40 - 1,
     )  # fmt: skip

@@ -4,9 +4,8 @@ pragma solidity 0.8.37;
 /// @title EIP-712 domain of every contract of the suite
 /// @dev Name and version are shared; chain id and contract address keep the messages apart.
 abstract contract Domain {
-    bytes32 private constant DOMAIN_TYPEHASH = keccak256(
-        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-    );
+    bytes32 private constant DOMAIN_TYPEHASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     string private constant NAME = "Tallystick";
     string private constant VERSION = "1";
 
@@ -47,13 +46,7 @@ abstract contract Domain {
 
     function separate() private view returns (bytes32) {
         return keccak256(
-            abi.encode(
-                DOMAIN_TYPEHASH,
-                keccak256(bytes(NAME)),
-                keccak256(bytes(VERSION)),
-                block.chainid,
-                address(this)
-            )
+            abi.encode(DOMAIN_TYPEHASH, keccak256(bytes(NAME)), keccak256(bytes(VERSION)), block.chainid, address(this))
         );
     }
 }

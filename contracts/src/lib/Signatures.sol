@@ -9,8 +9,7 @@ library Signatures {
     error SignatureInvalid();
 
     /// @dev Half of the curve's order; s above it is the mirror image of a valid signature.
-    uint256 private constant HALF_ORDER =
-        0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
+    uint256 private constant HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
 
     /// @dev EIP-2098: the top bit of `vs` is the parity of R, the other 255 bits are s.
     function recover(bytes32 digest, bytes32 r, bytes32 vs) internal pure returns (address) {
@@ -19,11 +18,7 @@ library Signatures {
     }
 
     /// @dev The long form, as EIP-2612 wants it. `ecrecover` answers zero for any v but 27 and 28.
-    function recover(bytes32 digest, uint8 v, bytes32 r, bytes32 s)
-        internal
-        pure
-        returns (address signer)
-    {
+    function recover(bytes32 digest, uint8 v, bytes32 r, bytes32 s) internal pure returns (address signer) {
         if (uint256(s) > HALF_ORDER) revert SignatureInvalid();
         signer = ecrecover(digest, v, r, s);
         if (signer == address(0)) revert SignatureInvalid();

@@ -6,15 +6,8 @@ interface IToken {
     function balanceOf(address account) external view returns (uint256);
     function transfer(address to, uint256 amount) external returns (bool);
     function transferFrom(address from, address to, uint256 amount) external returns (bool);
-    function permit(
-        address owner,
-        address spender,
-        uint256 amount,
-        uint256 deadline,
-        uint8 v,
-        bytes32 r,
-        bytes32 s
-    ) external;
+    function permit(address owner, address spender, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external;
 }
 
 /// @dev An EIP-2612 permit of the caller for the contract that is called.
@@ -56,9 +49,7 @@ library Transfers {
     /// @dev A permit may already be spent by somebody who copied it from the public pool. The
     /// allowance is there all the same, so its failure is left to `pull` to judge.
     function tryPermit(IToken token, uint256 amount, Permit memory given) internal {
-        try token.permit(
-            msg.sender, address(this), amount, given.deadline, given.v, given.r, given.s
-        ) { } catch { }
+        try token.permit(msg.sender, address(this), amount, given.deadline, given.v, given.r, given.s) {} catch {}
     }
 
     /// @dev Assembly, so that no more than the one word of the answer that counts is ever copied.

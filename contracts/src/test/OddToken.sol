@@ -57,9 +57,7 @@ contract OddToken {
         if (mode == Mode.Failing) revert("no");
         if (mode != Mode.Refusing && mode != Mode.Lying) {
             balanceOf[from] -= amount;
-            balanceOf[to] += mode == Mode.Taxing
-                ? amount - amount / 100
-                : mode == Mode.Generous ? amount + 1 : amount;
+            balanceOf[to] += mode == Mode.Taxing ? amount - amount / 100 : mode == Mode.Generous ? amount + 1 : amount;
         }
         reply();
     }

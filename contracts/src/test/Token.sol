@@ -13,9 +13,8 @@ contract Token is Domain {
     string public constant version = "1";
     uint8 public constant decimals = 18;
 
-    bytes32 private constant PERMIT_TYPEHASH = keccak256(
-        "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-    );
+    bytes32 private constant PERMIT_TYPEHASH =
+        keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
     uint256 public immutable totalSupply;
 
@@ -62,19 +61,11 @@ contract Token is Domain {
     }
 
     /// @notice Sets an allowance by the owner's signature (EIP-2612).
-    function permit(
-        address owner,
-        address spender,
-        uint256 value,
-        uint256 deadline,
-        uint8 v,
-        bytes32 r,
-        bytes32 s
-    ) external {
+    function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+    {
         if (block.timestamp > deadline) revert PermitExpired(deadline);
-        bytes32 content = keccak256(
-            abi.encode(PERMIT_TYPEHASH, owner, spender, value, _nonces[owner]++, deadline)
-        );
+        bytes32 content = keccak256(abi.encode(PERMIT_TYPEHASH, owner, spender, value, _nonces[owner]++, deadline));
         address signer = Signatures.recover(typedDigest(content), v, r, s);
         if (signer != owner) revert Signatures.SignatureInvalid();
         grant(owner, spender, value);

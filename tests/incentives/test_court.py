@@ -1,0 +1,51 @@
+"""Two receipts that contradict each other cost a node its stake."""
+
+from dataclasses import replace
+
+import pytest
+
+from incentives.errors import InvalidSignature, Reverted
+from sharding.hashing import keccak256
+from tests.incentives.suite import NODE, OWNER, PAYER, STRANGER, Suite
+from verification.receipts import Receipt
+
+RECEIPT = Receipt(keccak256(b"route"), 1, 2, 32, 64, bytes(32), keccak256(b"in"), keccak256(b"kv"), keccak256(b"out"))
+OTHER = replace(RECEIPT, out_root=keccak256(b"other out"))
+
+
+def test_equivocation_burns_the_whole_stake(suite: Suite) -> None:
+    """Anybody may bring the proof."""
+    suite.join()
+    digests = [receipt.digest(suite.court.domain) for receipt in (RECEIPT, OTHER)]
+    first, second = (NODE.sign_digest(digest) for digest in digests)
+    sent = suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, second)
+    record = suite.stakes.stake_of(OWNER.address)
+    assert (record.bonded, record.exiting) == (0, 0)
+    assert [event.name for event in sent.logs] == ["EquivocationProven"]
+    assert sent.logs[0].args["node"] == OWNER.address
+
+
+@pytest.mark.parametrize(
+    "other", [RECEIPT, replace(OTHER, chunk=3), replace(OTHER, stage=0), replace(OTHER, route=bytes(32))]
+)
+def test_receipts_that_agree_or_are_for_other_slots_prove_nothing(suite: Suite, other: Receipt) -> None:
+    """An honest node signs many of those."""
+    suite.join()
+    first = NODE.sign_digest(RECEIPT.digest(suite.court.domain))
+    second = NODE.sign_digest(other.digest(suite.court.domain))
+    with pytest.raises(Reverted, match="NotEquivocation"):
+        suite.court.prove_equivocation(PAYER, RECEIPT, first, other, second)
+
+
+def test_a_strangers_signature_is_no_proof_against_a_node(suite: Suite) -> None:
+    """Nor is one in another contract's domain, nor none at all."""
+    suite.join()
+    first = NODE.sign_digest(RECEIPT.digest(suite.court.domain))
+    for second in (
+        STRANGER.sign_digest(OTHER.digest(suite.court.domain)),
+        NODE.sign_digest(OTHER.digest(suite.channels.domain)),
+    ):
+        with pytest.raises(Reverted, match="NotEquivocation"):
+            suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, second)
+    with pytest.raises(InvalidSignature):
+        suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, b"")
