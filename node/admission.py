@@ -3,8 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from sharding.sampling import SamplingParams
-
 from incentives.errors import InvalidSignature
 from incentives.payees import payee_words
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
@@ -15,6 +13,7 @@ from node.messages import Open, channel_key, route_of, sampling_of
 from node.network import Network
 from node.refusals import FailureCode, Refused
 from sharding.errors import SamplingError, SpanError
+from sharding.sampling import SamplingParams
 from sharding.span import Span
 from verification.addresses import Address
 from verification.routes import Route, profile_id, sampler_commitment

@@ -5,8 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from sharding.sampling import SamplingParams
-
 from incentives.payees import Payee
 from incentives.prices import RoutePrice
 from incentives.signing import Signer
@@ -16,6 +14,7 @@ from node.messages import Close, Closed, Failure, VoucherMessage, amount_bytes, 
 from node.refusals import FailureCode
 from node.transport import Stream
 from node.wire import Frame, FrameType, frame_to_token, tokens_frame
+from sharding.sampling import SamplingParams
 from verification.routes import Route
 from verification.work import session_work
 

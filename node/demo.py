@@ -1,29 +1,20 @@
 """The whole house once: a chain, contracts, staked node processes, an answer token by token, and where every coin went."""
 
 import asyncio
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NoReturn
-
-from sharding.sampling import SamplingParams
 
 from incentives.chain import Web3Chain
 from incentives.deploy import SuiteParams, deploy_suite
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
-from incentives.units import ONE, parse_amount
+from incentives.units import ONE
 from node.channel_book import ChannelBook
 from node.cli.bills import bill_json, bill_table
 from node.cli.output import console, print_json
 from node.client_session import Report
+from node.demo_nodes import DEPLOYMENT_FILE, READY_SECONDS, DemoNode, DemoNodes, DemoPlan
 from node.demo_report import (
     Holdings,
     Transaction,
@@ -33,137 +24,36 @@ from node.demo_report import (
     transactions_of,
     transactions_table,
 )
-from node.devchain.local import LocalChain
 from node.errors import NodeStartFailed
-from node.generation import ClientModel, Generated, generate_text, model_terms
+from node.generation import ClientModel, Generated, generate_text
+from node.keys import load_keys
 from node.network import Network, from_deployment
-from node.node_process import load_keys
-from node.settings import DEFAULT_ASK, NodeSettings, child_environment, load_node_settings
 from node.store import Store
-from sharding.span import Span
+from sharding.sampling import SamplingParams
 from verification.addresses import Address
 
 CLIENT_ACCOUNT = 9
 STAKE = 1_000 * ONE
 CLIENT_TOKENS = 100 * ONE
 DEMO_PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=1)
-READY_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 GAS_COINS = 10**18
 
 
-@dataclass(frozen=True, slots=True)
-class DemoPlan:
-    """What the demo does."""
-
-    prompt: str
-    max_tokens: int
-    nodes: int
-    chain: Literal["auto", "anvil", "embedded"]
-    model: Path = Path("models/demo")
+def run_on(plan: DemoPlan, folder: Path, rpc_url: str, nodes: DemoNodes, *, as_json: bool) -> None:
+    """Deploy, stake, answer, settle and print, on a chain and with node processes that are starting."""
+    with console.status("deploying contracts, staking nodes", spinner="line"):
+        network = bring_up(folder, rpc_url, nodes)
+    _Demo(plan, folder, network, nodes.nodes).run(as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class DemoNode:
-    """One node process of the demo."""
-
-    owner: LocalSigner
-    settings: NodeSettings
-    process: "subprocess.Popen[bytes]"
-    log: Path
-
-
-def run_demo(plan: DemoPlan, *, as_json: bool) -> None:
-    """Run the demo and print what happened; no process is left behind however it ends."""
-    signal.signal(signal.SIGTERM, _leave)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-")))
-        chain = stack.enter_context(LocalChain(plan.chain))
-        nodes = stack.enter_context(node_processes(plan, folder, chain.url))
-        with console.status("deploying contracts, staking nodes", spinner="line"):
-            network = deploy_demo(chain.url, folder)
-            stake_all(network, nodes)
-            await_serving(network, nodes)
-        _Demo(plan, folder, network, nodes).run(as_json=as_json)
-
-
-def _leave(*_: object) -> NoReturn:
-    """Unwind on SIGTERM as on Ctrl-C, so that everything that was started is stopped."""
-    sys.exit(128 + signal.SIGTERM)
-
-
-@contextmanager
-def node_processes(plan: DemoPlan, folder: Path, rpc_url: str) -> Iterator[tuple[DemoNode, ...]]:
-    """Start the node processes; they wait for the deployment and their stake, and end with this block or this process."""
-    nodes: list[DemoNode] = []
-    try:
-        for index, span in enumerate(_spans(plan)):
-            nodes.append(_start_node(index, span, plan, folder, rpc_url))
-        yield tuple(nodes)
-    finally:
-        for node in nodes:
-            node.process.terminate()
-        for node in nodes:
-            stop_node(node.process)
-
-
-def stop_node(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for a terminated process, and kill it where it does not end."""
-    try:
-        process.wait(timeout=5.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _spans(plan: DemoPlan) -> list[Span]:
-    blocks = model_terms(plan.model).num_blocks
-    edges = [index * blocks // plan.nodes for index in range(plan.nodes + 1)]
-    return [Span(start, end) for start, end in pairwise(edges)]
-
-
-def _start_node(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str) -> DemoNode:
-    home = folder / f"node{index}"
-    home.mkdir(mode=0o700)
-    owner = LocalSigner.dev_account(index + 1, 31337)
-    ask = parse_amount(DEFAULT_ASK) + index * parse_amount("0.0000001")  # different prices make the split visible
-    config = home / "node.toml"
-    config.write_text(
-        f'model = "{plan.model.resolve()}"\nblocks = "{span}"\nowner = "{owner.address}"\nlisten = "127.0.0.1:0"\n'
-        f'ask = "{ask / ONE:.18f}"\nrpc_url = "{rpc_url}"\ndeployment = "{folder / "deployment.json"}"\n'
-        "settle_every_seconds = 0.5\n"
-    )
-    settings, log = load_node_settings(config), home / "node.log"
-    load_keys(settings)
-    return DemoNode(owner, settings, spawn_node(config, log, settings.threads), log)
-
-
-def spawn_node(config: Path, log: Path, threads: int, wait_seconds: float = READY_SECONDS) -> "subprocess.Popen[bytes]":
-    """Start `tally node start` as a process that ends with this one."""
-    command = [
-        sys.executable,
-        "-m",
-        "node",
-        "node",
-        "start",
-        "--config",
-        str(config),
-        "--wait",
-        str(wait_seconds),
-        "--watch-stdin",
-    ]
-    with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - our own command line
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            env=child_environment(threads),
-        )
+def bring_up(folder: Path, rpc_url: str, nodes: DemoNodes) -> Network:
+    """Deploy, stake and wait until all nodes serve."""
+    network = deploy_demo(rpc_url, folder)
+    stake_all(network, nodes.nodes)
+    await_serving(network, nodes)
+    return network
 
 
 def deploy_demo(rpc_url: str, folder: Path) -> Network:
@@ -171,7 +61,7 @@ def deploy_demo(rpc_url: str, folder: Path) -> Network:
     chain = Web3Chain(rpc_url)
     deployer = LocalSigner.dev_account(0, chain.chain_id)
     deployment = deploy_suite(chain, deployer, DEMO_PARAMS)
-    deployment.write(folder / "deployment.json")
+    deployment.write(folder / DEPLOYMENT_FILE)
     network = from_deployment(chain, deployment)
     network.token.transfer(deployer, LocalSigner.dev_account(CLIENT_ACCOUNT, chain.chain_id).address, CLIENT_TOKENS)
     return network
@@ -188,14 +78,12 @@ def stake_all(network: Network, nodes: tuple[DemoNode, ...]) -> None:
         network.stakes.join_with_permit(node.owner, consent, STAKE)
 
 
-def await_serving(network: Network, nodes: tuple[DemoNode, ...]) -> None:
+def await_serving(network: Network, nodes: DemoNodes) -> None:
     """Wait until every node has announced itself; a node that died says why."""
-    owners = {node.owner.address for node in nodes}
+    owners = {node.owner.address for node in nodes.nodes}
     deadline = time.monotonic() + READY_SECONDS
     while not owners <= {each.node for each in network.stakes.announcements()}:
-        for node in nodes:
-            if node.process.poll() is not None:
-                raise NodeStartFailed(node.owner.address, node.log.read_text(errors="replace")[-2000:])
+        nodes.check_alive()
         if time.monotonic() > deadline:
             raise NodeStartFailed("some node", f"not serving within {READY_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)

@@ -5,9 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sharding.sampling import SamplingParams
-from sharding.tokenizer import Tokenizer
-
 from incentives.signing import LocalSigner
 from node.channel_book import ChannelBook
 from node.client import DEFAULT_WINDOW_TOKENS, Client, ClientContext, ModelTerms
@@ -17,7 +14,9 @@ from node.network import Network
 from node.store import Store
 from node.wss import WssTransport
 from sharding.manifest import FLOAT_PROFILE, read_manifest
+from sharding.sampling import SamplingParams
 from sharding.spec import ModelSpec
+from sharding.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 
 from incentives.payees import parse_payees
 from node.channel_book import ChannelBook
+from node.keys import load_keys, running_pid
 from node.ledger import Ledger
 from node.network import Network, connect
-from node.node_process import load_keys, running_pid
 from node.settings import NodeSettings
 from node.settlement import Settled, Settlement, owed_on
 from node.store import Store

@@ -1,4 +1,4 @@
-"""The chain as a node or a client sees it: one verified deployment, its contracts, and the domains of its signatures. Synchronous."""
+"""The chain as a node or a client sees it: one verified deployment, its contracts and the domains of its signatures."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,19 +7,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from sharding.float_engine import FloatEngine
 
 from incentives.chain_types import Sent
 from incentives.errors import ChainError, DeploymentError
-from incentives.signing import LocalSigner
 from node.admission import StageTerms
 from node.directory import Directory
 from node.errors import NotStaked, SettingsError
-from node.identity import NodeIdentity
+from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
 from node.network import Network, connect
 from node.server import StageContext, StageServer
@@ -29,29 +25,12 @@ from node.store import Store
 from node.worker import Worker
 from node.wss import WssTransport
 from sharding.engine import Engine
-from verification.addresses import Address, to_address
+from sharding.float_engine import FloatEngine
+from verification.addresses import to_address
 
 log = logging.getLogger(__name__)
 
-NODE_KEY_FILE = "node-key"
-STATUS_FILE = "status.json"
 RETRY_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class NodeKeys:
-    """The two keys of a node's process."""
-
-    signer: LocalSigner
-    identity: NodeIdentity
-
-
-def load_keys(settings: NodeSettings) -> NodeKeys:
-    """Read the node key and TLS identity of a data directory, making them on first use. Raises: KeyFileError, IdentityDamaged."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = settings.data_dir / NODE_KEY_FILE
-    signer = LocalSigner.from_key_file(path) if path.exists() else LocalSigner.create_key_file(path)
-    return NodeKeys(signer, NodeIdentity.load_or_create(settings.data_dir))
 
 
 def load_engine(settings: NodeSettings) -> FloatEngine:
@@ -188,17 +167,6 @@ class NodeProcess:
         self._store.close()
 
 
-def running_pid(data_dir: Path) -> int | None:
-    """The process that serves from a data directory, if one says so."""
-    try:
-        status = json.loads((data_dir / STATUS_FILE).read_text())
-        pid = int(status["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid
-
-
 async def run_node(
     settings: NodeSettings, stop: asyncio.Event, wait_seconds: float, ready: Callable[[str], None]
 ) -> None:
@@ -214,8 +182,3 @@ async def run_node(
         starting.cancel()
         stopping.cancel()
         await node.close()
-
-
-def owner_of(settings: NodeSettings) -> Address:
-    """The cold address behind a node."""
-    return to_address(settings.owner)

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 
 import torch
-from sharding.sampling import sample
 
 from incentives.vouchers import SignedVoucher, Voucher, check_voucher
 from node.admission import Admitted
@@ -19,9 +18,10 @@ from node.ledger import Ledger
 from node.messages import Close, Closed, Failure, VoucherMessage, amount_of, message_frame, message_of
 from node.refusals import FailureCode, Refused, refusal_of
 from node.transport import Stream
-from node.wire import Frame, FrameType, frame_to_hidden, frame_to_tokens, hidden_frame, sampled_frame
+from node.wire import Frame, FrameType, frame_to_tensor, frame_to_tokens, hidden_frame, sampled_frame
 from node.worker import Worker
 from sharding.engine import Chunk, Engine
+from sharding.sampling import sample
 from verification.routes import prompt_root
 from verification.typed_data import Domain
 from verification.work import session_work
@@ -203,10 +203,7 @@ class StageSession:
         spec, terms = self._engine.spec, self.terms
 
         def compute() -> Frame:
-            if terms.is_first:
-                inputs = frame_to_tokens(frame, spec.vocab_size)
-            else:
-                inputs = frame_to_hidden(frame, spec.hidden_size)
+            inputs = frame_to_tensor(frame, spec.hidden_size, spec.vocab_size)
             [output] = self._engine.forward([Chunk(terms.session, frame.position, inputs)])
             return self._output_frame(frame, output)
 

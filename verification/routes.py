@@ -7,10 +7,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sharding.sampling import SamplingParams
-
 from sharding.hashing import keccak256
 from sharding.merkle import merkle_root
+from sharding.sampling import SamplingParams
 from sharding.span import Span
 from verification.addresses import Address
 from verification.errors import MalformedRecord

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,8 @@ import typer
 
 from node.cli.options import DeploymentOption, RpcOption, load_network, load_signer
 from node.cli.output import console
+from node.demo_nodes import DemoPlan, node_processes
+from node.devchain.local import LocalChain
 from node.errors import SettingsError
 from node.settings import ClientSettings
 
@@ -32,8 +35,6 @@ def up(
     ] = False,
 ) -> None:
     """Start a local chain (id 31337) with the ten usual test accounts."""
-    from node.devchain.local import LocalChain
-
     if detach:
         PID_FILE.parent.mkdir(parents=True, exist_ok=True)
     chain = LocalChain(kind, port, anvil=ClientSettings().anvil, detach=detach, log=LOG_FILE if detach else None)
@@ -112,6 +113,13 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Bring up a chain, contracts and nodes, answer a prompt, pay for it and show every coin."""
-    from node.demo import DemoPlan, run_demo
+    signal.signal(signal.SIGTERM, _leave)  # unwind as on Ctrl-C: everything that was started is stopped
+    plan = DemoPlan(prompt=prompt, max_tokens=max_tokens, nodes=nodes, chain=chain)
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-") as folder,
+        LocalChain(chain) as local,
+        node_processes(plan, Path(folder), local.url) as processes,
+    ):
+        from node.demo import run_on  # imports the engine's libraries while the nodes do the same
 
-    run_demo(DemoPlan(prompt=prompt, max_tokens=max_tokens, nodes=nodes, chain=chain), as_json=as_json)
+        run_on(plan, Path(folder), local.url, processes, as_json=as_json)

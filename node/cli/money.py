@@ -46,7 +46,7 @@ def stake(
     password_file: PasswordOption = None,
 ) -> None:
     """Stake for a node and register its keys; staking again adds to it."""
-    from node.node_process import load_keys
+    from node.keys import load_keys
 
     settings = load_node_settings(config)
     network = connect(settings.rpc_url, settings.deployment)

@@ -14,7 +14,7 @@ from node.cli.dev import stop_process
 from node.cli.options import ConfigOption, DevAccountOption, JsonOption
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
-from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, child_environment, load_node_settings
+from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, NodeSettings, child_environment, load_node_settings
 from sharding.span import Span
 from verification.addresses import to_address
 
@@ -37,7 +37,7 @@ def init(
     dev_account: DevAccountOption = None,
 ) -> None:
     """Write node.toml and make the node's keys."""
-    from node.node_process import load_keys
+    from node.keys import load_keys
 
     path = folder / "node.toml"
     if path.exists():
@@ -72,7 +72,7 @@ def _toml(owner: str, blocks: str, model: Path, listen: str, ask: str, rpc: str,
 
 @app.command()
 def start(
-    config: ConfigOption,
+    configs: Annotated[list[Path], typer.Option("--config", help="Configuration file; several start several nodes.")],
     wait: Annotated[float, typer.Option(min=0, max=600, help="Seconds to wait for the chain and the stake.")] = 0.0,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once it serves; `tally node stop` stops it.")
@@ -80,10 +80,19 @@ def start(
     watch_stdin: Annotated[bool, typer.Option("--watch-stdin", hidden=True)] = False,
 ) -> None:
     """Serve the node's blocks until SIGTERM or Ctrl-C."""
-    settings = load_node_settings(config)
+    nodes = [load_node_settings(config) for config in configs]
     if detach:
-        _start_detached(config, settings.data_dir, settings.threads, wait)
-        return
+        for config, settings in zip(configs, nodes, strict=True):
+            _start_detached(config, settings.data_dir, settings.threads, wait)
+    elif len(nodes) > 1:
+        from node.supervisor import run_nodes
+
+        raise typer.Exit(run_nodes(nodes, wait, watch_stdin=watch_stdin))
+    else:
+        _serve(nodes[0], wait, watch_stdin)
+
+
+def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
     from node.lifetime import stop_event
     from node.log import configure_logging
     from node.node_process import run_node
@@ -103,7 +112,7 @@ def _ready(blocks: str, endpoint: str) -> None:
 
 
 def _start_detached(config: Path, data_dir: Path, threads: int, wait: float) -> None:
-    from node.node_process import running_pid
+    from node.keys import running_pid
 
     if running_pid(data_dir) is not None:
         raise SettingsError(config, f"the node runs already (process {running_pid(data_dir)})")
@@ -119,7 +128,7 @@ def _start_detached(config: Path, data_dir: Path, threads: int, wait: float) -> 
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", data_dir: Path, log: Path, seconds: float) -> None:
-    from node.node_process import running_pid
+    from node.keys import running_pid
 
     deadline = time.monotonic() + seconds
     while running_pid(data_dir) != process.pid:
@@ -140,7 +149,7 @@ def _last_line(log: Path) -> str:
 @app.command()
 def stop(config: ConfigOption) -> None:
     """Stop a node that runs from this configuration."""
-    from node.node_process import running_pid
+    from node.keys import running_pid
 
     pid = running_pid(load_node_settings(config).data_dir)
     if pid is None:

@@ -39,8 +39,6 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Continue a prompt over the network, pay for it, and show the bill. Every stage can read what you send."""
-    from sharding.sampling import SamplingParams
-
     from node.cli.bills import bill_json, bill_table
     from node.generation import ClientModel, generate_text
     from sharding.sampling import SamplingParams

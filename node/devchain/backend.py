@@ -21,11 +21,11 @@ from eth_tester.backends.pyevm.main import (  # type: ignore[import-untyped]
 from eth_typing import Address
 
 from node.devchain import RECURSION_LIMIT
+from node.devchain.chain_errors import NotTheLocalChain
 from node.devchain.clock import Clock
 from node.devchain.constants import ACCOUNTS, BALANCE_WEI, BLOCK_GAS_LIMIT, CHAIN_ID, MNEMONIC
 from node.devchain.errors import InvalidParams
 from node.devchain.params import BlockRef
-from node.errors import NotTheLocalChain
 
 sys.setrecursionlimit(RECURSION_LIMIT)
 EVM_RECURSION_LIMIT = 15_000

@@ -13,10 +13,11 @@ from typing import IO, Literal, Self
 import psutil
 
 from node.devchain import guard
+from node.devchain.chain_errors import AnvilNotFound, ChainStartFailed, NotTheLocalChain
 from node.devchain.constants import CHAIN_ID, HOST
 from node.devchain.locate import find_anvil, searched
 from node.devchain.probe import ask_chain_id
-from node.errors import AnvilNotFound, ChainStartFailed, NotTheLocalChain, PortInUse
+from node.errors import PortInUse
 
 Kind = Literal["auto", "anvil", "embedded"]
 START_TIMEOUT_S = 30.0

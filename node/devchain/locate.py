@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from node.errors import AnvilNotFound
+from node.devchain.chain_errors import AnvilNotFound
 
 _NATIVE = "node_modules/@foundry-rs/anvil-*/bin/anvil*"
 

@@ -16,12 +16,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from benchmarks.gas import measure_gas
 from transformers import AutoModelForCausalLM
 
+from benchmarks.gas import measure_gas
 from incentives.signing import LocalSigner
 from node.client_session import Report, Request
-from node.demo import CLIENT_ACCOUNT, DemoPlan, await_serving, deploy_demo, node_processes, stake_all
+from node.demo import CLIENT_ACCOUNT, bring_up
+from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.generation import model_terms, running_client
 from node.network import Network
@@ -63,9 +64,7 @@ def _measure(folder: Path, model: Path, options: argparse.Namespace, say: Callab
     plan = DemoPlan("", options.tokens, options.stages, "auto", model)
     began = time.perf_counter()
     with LocalChain(plan.chain) as chain, node_processes(plan, folder, chain.url) as nodes:
-        network = deploy_demo(chain.url, folder)
-        stake_all(network, nodes)
-        await_serving(network, nodes)
+        network = bring_up(folder, chain.url, nodes)
         setup = time.perf_counter() - began
         say(f"{options.stages} nodes serve after {setup:.1f} s on the {chain.kind} chain")
         rounds = asyncio.run(_rounds(network, model, folder, options, say))

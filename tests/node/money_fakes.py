@@ -71,7 +71,11 @@ class FakeChannels:
 
     def settle(self, sender: Signer, signed: SignedVoucher) -> Sent:
         """As the wrapper."""
-        channel, cumulative, before = signed.voucher.channel, signed.voucher.cumulative, self.state(signed.voucher.channel)
+        channel, cumulative, before = (
+            signed.voucher.channel,
+            signed.voucher.cumulative,
+            self.state(signed.voucher.channel),
+        )
         if channel in self.failing:
             raise self.failing[channel]
         if cumulative <= before.settled:

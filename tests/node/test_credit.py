@@ -9,7 +9,9 @@ PRICE = 80
 WINDOW = 4
 
 
-def credit(paid: int, prompt: int = 8, earned_before: int = 0, paid_before: int = 0, window: int = WINDOW) -> SessionCredit:
+def credit(
+    paid: int, prompt: int = 8, earned_before: int = 0, paid_before: int = 0, window: int = WINDOW
+) -> SessionCredit:
     """A session at its beginning, with a voucher of `paid` in all."""
     return SessionCredit(RoutePrice(PRICE), prompt, window, earned_before, paid_before, paid)
 
@@ -92,7 +94,9 @@ def test_paid_ahead_is_worked_without_credit() -> None:
     assert not session.allows(3 + WINDOW + 1)
 
 
-@pytest.mark.parametrize(("earned_before", "tokens"), [(1000, WINDOW), (1000 + PRICE, WINDOW - 1), (1000 - PRICE, WINDOW + 1)])
+@pytest.mark.parametrize(
+    ("earned_before", "tokens"), [(1000, WINDOW), (1000 + PRICE, WINDOW - 1), (1000 - PRICE, WINDOW + 1)]
+)
 def test_credit_counts_the_channel_and_not_the_session(earned_before: int, tokens: int) -> None:
     """What earlier sessions left unpaid takes from the window; what they paid too much adds to it."""
     session = credit(paid=1080, paid_before=1000, earned_before=earned_before)

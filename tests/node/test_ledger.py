@@ -116,7 +116,9 @@ def test_higher_voucher_replaces(ledger: Ledger) -> None:
     assert [held.voucher for held in ledger.all_held()] == [make_voucher(101)]
 
 
-@pytest.mark.parametrize(("lower", "higher"), [(9, 10), (2**63 - 1, 2**63), (2**64, 2**64 + 1), (MAX_AMOUNT - 1, MAX_AMOUNT)])
+@pytest.mark.parametrize(
+    ("lower", "higher"), [(9, 10), (2**63 - 1, 2**63), (2**64, 2**64 + 1), (MAX_AMOUNT - 1, MAX_AMOUNT)]
+)
 def test_amounts_are_compared_as_numbers(ledger: Ledger, lower: int, higher: int) -> None:
     """Past 64 bits SQLite has no integers; amounts are text there and still compared by value."""
     ledger.hold_voucher(make_voucher(lower))

@@ -16,7 +16,7 @@ from incentives.units import ONE
 from incentives.vouchers import sign_voucher
 from node.client import Client
 from node.client_session import ClientSession
-from node.errors import NoRoute, PeerError, PromptTooLong, SessionFailed
+from node.errors import NoRoute, PromptTooLong, SessionFailed
 from node.messages import Close, VoucherMessage, amount_bytes, message_frame
 from node.refusals import FailureCode
 from node.wire import Frame, hidden_frame, tokens_frame

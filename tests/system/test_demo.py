@@ -68,7 +68,13 @@ def whole_model_tokens(prompt: str, count: int) -> list[int]:
 def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[str, str]) -> None:
     """Four processes give transformers' own tokens; every coin is accounted for to the last unit; nothing keeps running."""
     done = subprocess.run(
-        [*TALLY, "demo", "--json", "--max-tokens", "40"], env=marked, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [*TALLY, "demo", "--json", "--max-tokens", "40"],
+        env=marked,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -93,7 +99,12 @@ def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[st
 def test_an_interrupted_demo_leaves_no_process(marked: dict[str, str], number: signal.Signals) -> None:
     """However the demo dies while its nodes come up, they and the chain die with it."""
     demo = subprocess.Popen(
-        [*TALLY, "demo"], env=marked, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [*TALLY, "demo"],
+        env=marked,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
     while len(processes_of(marked["TALLY_TEST_MARKER"])) < 6 and time.monotonic() < deadline:
@@ -122,7 +133,13 @@ def test_the_readmes_walk_by_hand_works_line_by_line(marked: dict[str, str], tmp
     try:
         for line in readme_lines():
             done = subprocess.run(
-                ["bash", "-c", line], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+                ["bash", "-c", line],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             answer = done.stdout if line.startswith("tally run") else answer
@@ -134,7 +151,9 @@ def test_the_readmes_walk_by_hand_works_line_by_line(marked: dict[str, str], tmp
         await_no_process(marked)
 
 
-def tally(environment: dict[str, str], folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def tally(
+    environment: dict[str, str], folder: Path, *arguments: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run one command."""
     done = subprocess.run(
         [*TALLY, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=90, check=False
@@ -187,7 +206,9 @@ def test_a_stage_killed_after_the_answer_still_collects(
     assert after - before == int(result["route"][1]["amount"]) > 0
 
 
-def test_the_clients_mistakes_have_names(marked: dict[str, str], network_by_hand: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_clients_mistakes_have_names(
+    marked: dict[str, str], network_by_hand: tuple[Path, str], tmp_path: Path
+) -> None:
     """What a user gets wrong is answered in one sentence without a traceback, and the next good command works."""
     folder, rpc = network_by_hand
     key = ("--rpc", rpc, "--dev-account", "9")
@@ -215,7 +236,9 @@ def test_a_node_that_cannot_start_says_why(marked: dict[str, str], network_by_ha
     status = json.loads((folder / "n0" / "data" / "status.json").read_text())
     taken = status["endpoint"].split("/")[2]
     common = ("--rpc", rpc, "--dev-account", "3")
-    tally(marked, folder, "node", "init", "down", "--blocks", "0:4", "--rpc", "http://127.0.0.1:9", "--dev-account", "3")
+    tally(
+        marked, folder, "node", "init", "down", "--blocks", "0:4", "--rpc", "http://127.0.0.1:9", "--dev-account", "3"
+    )
     tally(marked, folder, "node", "init", "unstaked", "--blocks", "0:4", *common)
     tally(marked, folder, "node", "init", "outside", "--blocks", "4:99", *common)
     tally(marked, folder, "node", "init", "port", "--blocks", "0:4", "--listen", taken, *common)

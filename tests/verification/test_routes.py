@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from sharding.sampling import SamplingParams
 
+from sharding.sampling import SamplingParams
 from verification.routes import profile_id, prompt_root, sampler_commitment
 from verification.work import session_work
 

@@ -46,10 +46,12 @@ contract OddToken {
         move(from, to, amount);
     }
 
-    /// @notice Uses the token's own account, so that a reentered contract knows it as a customer.
-    function act(address target, bytes calldata data) external {
-        (bool done, bytes memory reason) = target.call(data);
-        if (!done) revert(string(reason));
+    /// @notice The token as a customer of `target`: the same call twice in one transaction.
+    function actTwice(address target, bytes calldata data) external {
+        for (uint256 i = 0; i < 2; ++i) {
+            (bool done, bytes memory reason) = target.call(data);
+            if (!done) revert(string(reason));
+        }
     }
 
     function move(address from, address to, uint256 amount) private {

@@ -8,8 +8,8 @@ import pytest
 from node import devchain
 from node.devchain import backend
 from node.devchain.backend import EmbeddedChain
+from node.devchain.chain_errors import NotTheLocalChain
 from node.devchain.constants import CHAIN_ID
-from node.errors import NotTheLocalChain
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from node.devchain.chain_errors import AnvilNotFound, ChainStartFailed, NotTheLocalChain
 from node.devchain.local import LocalChain
 from node.devchain.locate import find_anvil
 from node.devchain.probe import ask_chain_id
-from node.errors import AnvilNotFound, ChainStartFailed, NotTheLocalChain, PortInUse
+from node.errors import PortInUse
 
 pytestmark = pytest.mark.system
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from node.devchain.chain_errors import AnvilNotFound
 from node.devchain.locate import find_anvil
-from node.errors import AnvilNotFound
 
 NATIVE = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 

@@ -1,0 +1,209 @@
+"""The router: the cheapest whole route, the same one every time, and only from nodes that may serve it."""
+
+import random
+from itertools import pairwise, permutations
+
+import pytest
+
+from incentives.prices import StagePrice, route_price
+from node.directory import NodeRecord
+from node.errors import NoRoute
+from node.router import plan_stages
+from sharding.span import Span
+from verification.addresses import Address, to_address
+from verification.routes import RouteStage
+
+MANIFEST = b"\x0a" * 32
+MINIMUM = 100
+
+
+def address(number: int) -> Address:
+    """An address that sorts by its number."""
+    return to_address(number.to_bytes(20, "big"))
+
+
+def node(number: int, span: str, ask: int = 1, bonded: int = MINIMUM, manifest: bytes = MANIFEST) -> NodeRecord:
+    """A node that serves a span."""
+    return NodeRecord(
+        node=address(number), signer=address(1000 + number), peer=bytes(32), bonded=bonded, exiting=0, manifest=manifest,
+        span=Span.parse(span), ask=ask, endpoint=f"wss://node{number}.test:1/v1/stream",
+    )  # fmt: skip
+
+
+def plan(*records: NodeRecord, blocks: int = 4, excluded: tuple[Address, ...] = ()) -> tuple[RouteStage, ...]:
+    """Plan with this file's model and minimum stake."""
+    return plan_stages(records, MANIFEST, blocks, MINIMUM, excluded)
+
+
+def chosen(*records: NodeRecord, blocks: int = 4, excluded: tuple[Address, ...] = ()) -> list[Address]:
+    """The nodes of the planned route."""
+    return [stage.node for stage in plan(*records, blocks=blocks, excluded=excluded)]
+
+
+def price_of(stages: tuple[RouteStage, ...], blocks: int) -> int:
+    """What a voucher pays per token."""
+    return route_price([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], blocks).per_token
+
+
+def cheapest(records: list[NodeRecord], blocks: int) -> tuple[int, int] | None:
+    """Price and hops of the best route, by trying every sequence of nodes."""
+    found = [
+        (price_of(tuple(RouteStage(r.node, r.span.start, r.span.end, r.ask) for r in route), blocks), len(route))
+        for length in range(1, len(records) + 1)
+        for route in permutations(records, length)
+        if route[0].span.start == 0
+        and route[-1].span.end == blocks
+        and all(left.span.end == right.span.start for left, right in pairwise(route))
+    ]
+    return min(found, default=None)
+
+
+def test_stages_carry_what_their_nodes_announced() -> None:
+    """In the order of the blocks, whatever the order of the nodes."""
+    stages = plan(node(3, "3:4", 7), node(1, "0:1", 5), node(2, "1:3", 6))
+
+    assert stages == (RouteStage(address(1), 0, 1, 5), RouteStage(address(2), 1, 3, 6), RouteStage(address(3), 3, 4, 7))
+
+
+def test_one_node_covers_all() -> None:
+    """A route of one stage is a route."""
+    assert chosen(node(1, "0:4")) == [address(1)]
+    assert chosen(node(1, "0:1"), blocks=1) == [address(1)]
+
+
+def test_cheaper_route_wins_over_a_shorter_one() -> None:
+    """Price first."""
+    assert chosen(node(1, "0:4", 10), node(2, "0:2", 9), node(3, "2:4", 9)) == [address(2), address(3)]
+
+
+def test_fewest_hops_among_equal_prices() -> None:
+    """Hops second: each one costs time."""
+    halves, whole = (node(1, "0:2", 5), node(2, "2:4", 5)), node(3, "0:4", 5)
+
+    assert chosen(*halves, whole) == [address(3)]
+
+
+def test_price_outweighs_any_number_of_hops() -> None:
+    """One unit less is cheaper although it takes many more stages."""
+    many = [node(1 + block, f"{block}:{block + 1}", 1_000_000) for block in range(63)]
+    last, whole = node(64, "63:64", 999_999), node(65, "0:64", 1_000_000)
+
+    assert len(chosen(*many, last, whole, blocks=64)) == 64
+
+
+def test_first_and_last_stage_are_priced_as_they_are_paid() -> None:
+    """The embedding and the head are paid as a block each, so a dear node is cheaper in the middle."""
+    dear_at_the_end = (node(1, "0:1", 5), node(2, "1:4", 1))
+    dear_in_the_middle = (node(3, "0:2", 1), node(4, "2:3", 6), node(5, "3:4", 1))
+
+    stages = plan(*dear_at_the_end, *dear_in_the_middle)
+
+    assert [stage.node for stage in stages] == [address(3), address(4), address(5)]
+    assert price_of(stages, 4) == 3 + 6 + 2
+    assert price_of(plan(*dear_at_the_end), 4) == 10 + 4
+
+
+def test_lower_address_wins_among_equals() -> None:
+    """Every client that sees the same nodes plans the same route."""
+    records = [node(number, "0:4", 5) for number in (4, 2, 3)]
+
+    for order in permutations(records):
+        assert chosen(*order) == [address(2)]
+
+
+def test_order_of_the_nodes_does_not_matter() -> None:
+    """Also between routes that differ in their boundaries and cost the same."""
+    records = [node(1, "0:1"), node(2, "1:4"), node(3, "0:3"), node(4, "3:4"), node(5, "0:2"), node(6, "2:4")]
+    random.Random(5).shuffle(records)
+    first = chosen(*records)
+
+    for seed in range(20):
+        random.Random(seed).shuffle(records)
+        assert chosen(*records) == first
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        node(9, "0:4", 0, bonded=MINIMUM - 1),
+        node(9, "0:4", 0, bonded=0),
+        node(9, "0:4", 0, manifest=b"\x0b" * 32),
+        node(9, "0:5", 0),
+        node(9, "1:4", 0),
+        node(9, "0:3", 0),
+    ],
+    ids=["under-staked", "slashed", "other model", "overruns", "starts late", "ends early"],
+)
+def test_node_that_does_not_fit_is_ignored(unusable: NodeRecord) -> None:
+    """However cheap it is; alone it makes no route."""
+    assert chosen(node(1, "0:4", 5), unusable) == [address(1)]
+    with pytest.raises(NoRoute):
+        plan(unusable)
+
+
+def test_node_with_just_the_minimum_stake_is_used() -> None:
+    """The limit itself is enough."""
+    assert chosen(node(1, "0:4", bonded=MINIMUM)) == [address(1)]
+
+
+def test_excluded_nodes_are_passed_over() -> None:
+    """The next best takes the place of one that failed; without one there is no route."""
+    records = (node(1, "0:4", 1), node(2, "0:4", 2))
+
+    assert chosen(*records, excluded=(address(1),)) == [address(2)]
+    with pytest.raises(NoRoute):
+        plan(*records, excluded=(address(1), address(2)))
+
+
+@pytest.mark.parametrize(
+    ("spans", "gaps"),
+    [((), [0, 1, 2, 3]), (("0:2",), [2, 3]), (("0:1", "3:4"), [1, 2]), (("1:4",), [0]), (("0:3", "3:6"), [3])],
+)
+def test_gaps_are_named(spans: tuple[str, ...], gaps: list[int]) -> None:
+    """Whoever wants to help sees which blocks to serve; a node that overruns the model serves none of them."""
+    with pytest.raises(NoRoute) as caught:
+        plan(*[node(number, span) for number, span in enumerate(spans, 1)])
+
+    assert caught.value.uncovered == gaps
+    assert caught.value.num_blocks == 4
+
+
+def test_spans_that_only_overlap_are_no_route() -> None:
+    """Every block has a server, yet no block is computed once."""
+    with pytest.raises(NoRoute):
+        plan(node(1, "0:3"), node(2, "2:4"))
+
+
+def test_amounts_past_64_bits_are_compared_exactly() -> None:
+    """One unit among the largest asks decides."""
+    top = 2**96 - 1
+
+    assert chosen(node(1, "0:4", top), node(2, "0:4", top - 1)) == [address(2)]
+    assert chosen(node(3, "0:4", top), node(1, "0:2", top), node(2, "2:4", top - 1)) == [address(1), address(2)]
+
+
+def random_nodes(chance: random.Random, blocks: int) -> list[NodeRecord]:
+    """Up to six nodes with few different asks, so that ties are common."""
+    records = []
+    for number in range(chance.randrange(7)):
+        start = chance.randrange(blocks)
+        records.append(node(number + 1, f"{start}:{chance.randint(start + 1, blocks)}", chance.randrange(4)))
+    return records
+
+
+def test_routes_are_the_cheapest_of_all() -> None:
+    """200 random sets of nodes against trying every route."""
+    chance, routes = random.Random(7), 0
+    for _ in range(200):
+        blocks = chance.randint(1, 4)
+        records = random_nodes(chance, blocks)
+        best = cheapest(records, blocks)
+        if best is None:
+            with pytest.raises(NoRoute):
+                plan(*records, blocks=blocks)
+        else:
+            stages = plan(*records, blocks=blocks)
+            assert (price_of(stages, blocks), len(stages)) == best
+            routes += 1
+
+    assert 50 < routes < 200, "the random sets should have both outcomes"

@@ -1,0 +1,302 @@
+"""Settlement: one transaction for all stages where it can be, everybody paid in the end, and no one channel in the way of another."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from incentives.errors import ChainUnavailable, Reverted, TransactionRefused
+from incentives.payees import payees_for
+from node.ledger import Ledger
+from node.settlement import Settled, Settlement, keep_settling, owed_on
+from node.store import Store
+from tests.node.money_fakes import DOMAIN, NODES, FakeChannels, fake_network, make_key, make_voucher, open_held
+
+CHANNEL = make_key().id(DOMAIN)
+OTHER = make_key(2).id(DOMAIN)
+DOWN = ChainUnavailable("http://chain.test", "down")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    opened = Store(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    """An empty ledger."""
+    return Ledger(store)
+
+
+@pytest.fixture
+def channels() -> FakeChannels:
+    """A contract with two channels of the client, 1,000 locked in each."""
+    contract = FakeChannels()
+    contract.lock(CHANNEL, 1000)
+    contract.lock(OTHER, 1000)
+    return contract
+
+
+def settlement(channels: FakeChannels, ledger: Ledger, minimum: int = 1) -> Settlement:
+    """The money side of the first node."""
+    return Settlement(fake_network(channels), ledger, NODES[0], minimum)
+
+
+def hold(ledger: Ledger, cumulative: int, stage: int = 0, salt: int = 1) -> None:
+    """Put a voucher on the node's disk."""
+    open_held(ledger, stage, salt)
+    ledger.hold_voucher(make_voucher(cumulative, make_key(salt)))
+
+
+def kinds(done: list[Settled]) -> list[tuple[str, int]]:
+    """What was done, without the hashes."""
+    return [(each.kind, each.amount) for each in done]
+
+
+def test_voucher_becomes_money(ledger: Ledger, channels: FakeChannels) -> None:
+    """The first stage settles all, then takes its half; the record names the transactions."""
+    hold(ledger, 400)
+
+    done = settlement(channels, ledger).round()
+
+    assert kinds(done) == [("settle", 400), ("collect", 200)]
+    assert [(each.channel, each.gas_used, each.tx_hash) for each in done] == [
+        (CHANNEL, 60_000, b"\x51" * 32),
+        (CHANNEL, 50_000, b"\xc0" * 32),
+    ]
+
+
+def test_nothing_to_do_costs_nothing(ledger: Ledger, channels: FakeChannels) -> None:
+    """Without a voucher, and after everything was paid, no transaction is sent."""
+    side = settlement(channels, ledger)
+    open_held(ledger)
+    assert side.round() == []
+
+    ledger.hold_voucher(make_voucher(400))
+    side.round()
+    channels.calls.clear()
+
+    assert side.round() == []
+    assert channels.calls == []
+
+
+def test_only_what_is_new_is_settled(ledger: Ledger, channels: FakeChannels) -> None:
+    """A voucher is cumulative; its round pays the difference."""
+    side = settlement(channels, ledger)
+    hold(ledger, 400)
+    side.round()
+
+    ledger.hold_voucher(make_voucher(460))
+
+    assert kinds(side.round()) == [("settle", 60), ("collect", 30)]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_stage_waits_its_turn(ledger: Ledger, channels: FakeChannels, stage: int) -> None:
+    """As many rounds as its index; then it settles by itself."""
+    side = settlement(channels, ledger)
+    hold(ledger, 400, stage)
+
+    for _ in range(stage):
+        assert side.round() == []
+
+    assert [kind for kind, _ in kinds(side.round())] == ["settle", "collect"]
+
+
+def test_waiting_stage_finds_it_done(ledger: Ledger, channels: FakeChannels) -> None:
+    """Settled by another, it only collects: one settlement pays all."""
+    side = settlement(channels, ledger)
+    hold(ledger, 400, stage=2)
+    assert side.round() == []
+    channels.settle(NODES[1], make_voucher(400))
+
+    assert kinds(side.round()) == [("collect", 80)]
+    assert channels.calls == ["settle", "collect"]
+
+
+def test_wait_begins_anew_whenever_somebody_settles(ledger: Ledger, channels: FakeChannels) -> None:
+    """While vouchers keep coming and an earlier stage keeps settling, a later one never pays for it."""
+    side = settlement(channels, ledger)
+    hold(ledger, 100, stage=1)
+    for cumulative in range(100, 600, 100):
+        ledger.hold_voucher(make_voucher(cumulative + 50))
+        assert "settle" not in [kind for kind, _ in kinds(side.round())]
+        channels.settle(NODES[0], make_voucher(cumulative))
+
+    assert [kind for kind, _ in kinds(side.round())] == ["collect"]
+    assert [kind for kind, _ in kinds(side.round())] == ["settle", "collect"]
+
+
+def test_at_once_waits_for_nobody(ledger: Ledger, channels: FakeChannels) -> None:
+    """An operator who asks for the money gets it in this round."""
+    hold(ledger, 400, stage=2)
+
+    assert kinds(settlement(channels, ledger).round(at_once=True)) == [("settle", 400), ("collect", 80)]
+
+
+def test_closing_channel_waits_for_nobody(ledger: Ledger, channels: FakeChannels) -> None:
+    """The payer's clock runs: a turn waited for could be too late."""
+    hold(ledger, 400, stage=2)
+    channels.lock(CHANNEL, 1000, closes_at=12345)
+
+    assert kinds(settlement(channels, ledger).round()) == [("settle", 400), ("collect", 80)]
+
+
+def test_pot_of_two_channels_is_collected_once_after_both(ledger: Ledger, channels: FakeChannels) -> None:
+    """Both channels pay the same payees; one collection takes both shares."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+
+    done = settlement(channels, ledger).round()
+
+    assert kinds(done) == [("settle", 400), ("settle", 300), ("collect", 350)]
+
+
+def test_pots_of_different_payees_are_collected_each(ledger: Ledger, channels: FakeChannels) -> None:
+    """Other shares, another pot."""
+    alone = payees_for([(NODES[0].address, 1)])
+    key = make_key(3, alone)
+    open_held(ledger, 0, 3, alone)
+    channels.lock(key.id(DOMAIN), 1000)
+    ledger.hold_voucher(make_voucher(100, key))
+    hold(ledger, 400)
+
+    collected = {each.amount for each in settlement(channels, ledger).round() if each.kind == "collect"}
+
+    assert collected == {100, 200}
+
+
+def test_reverting_channel_does_not_stop_the_others(
+    ledger: Ledger, channels: FakeChannels, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its reason; the other is settled and the shared pot collected."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+    channels.failing[CHANNEL] = Reverted("VoucherStale", (400, 400))
+
+    done = settlement(channels, ledger).round()
+
+    assert kinds(done) == [("settle", 300), ("collect", 150)]
+    assert CHANNEL.hex() in caplog.text
+    assert "VoucherStale(400, 400)" in caplog.text
+
+
+def test_reverted_settlement_is_tried_again(ledger: Ledger, channels: FakeChannels) -> None:
+    """The voucher is still on disk."""
+    side = settlement(channels, ledger)
+    hold(ledger, 400)
+    channels.failing[CHANNEL] = Reverted("Odd")
+    assert side.round() == []
+
+    channels.failing.clear()
+
+    assert kinds(side.round()) == [("settle", 400), ("collect", 200)]
+
+
+@pytest.mark.parametrize("error", [DOWN, TransactionRefused(-32000, "insufficient funds")])
+def test_trouble_with_the_chain_ends_the_round(ledger: Ledger, channels: FakeChannels, error: Exception) -> None:
+    """What is not one channel's fault would meet every other as well."""
+    hold(ledger, 400)
+    channels.failing[CHANNEL] = error  # type: ignore[assignment]
+
+    with pytest.raises(type(error)):
+        settlement(channels, ledger).round()
+
+
+def test_reclaimed_channel_is_left_alone(
+    ledger: Ledger, channels: FakeChannels, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be settled on it ever again: neither sent nor complained of in every round."""
+    hold(ledger, 400)
+    channels.reclaim(CHANNEL)
+
+    assert settlement(channels, ledger).round(at_once=True) == []
+    assert channels.calls == []
+    assert caplog.text == ""
+
+
+def test_channel_that_the_chain_does_not_know_is_left_alone(ledger: Ledger) -> None:
+    """A local chain that began anew has none of the old channels."""
+    hold(ledger, 400)
+    channels = FakeChannels()
+
+    assert settlement(channels, ledger).round(at_once=True) == []
+
+
+@pytest.mark.parametrize(("minimum", "done"), [(200, ["settle", "collect"]), (201, ["settle"])])
+def test_small_share_is_left_to_grow(ledger: Ledger, channels: FakeChannels, minimum: int, done: list[str]) -> None:
+    """At the minimum it is worth its gas, below it is not."""
+    hold(ledger, 400)
+
+    assert [kind for kind, _ in kinds(settlement(channels, ledger, minimum).round())] == done
+
+
+@pytest.mark.parametrize(("cumulative", "owed"), [(0, 0), (99, 0), (100, 0), (101, 1), (1000, 900), (1001, 0)])
+def test_owed_is_what_a_voucher_can_still_claim(
+    ledger: Ledger, channels: FakeChannels, cumulative: int, owed: int
+) -> None:
+    """More than was settled, and no more than is locked."""
+    channels.settle(NODES[1], make_voucher(100))
+    hold(ledger, cumulative)
+
+    assert owed_on(ledger.held(CHANNEL), channels.state(CHANNEL)) == owed
+
+
+class ScriptedSettlement:
+    """Rounds that do what a test says; sets an event when the script is over."""
+
+    def __init__(self, *script: Callable[[], list[Settled]]) -> None:
+        self._script = iter(script)
+        self._loop = asyncio.get_running_loop()
+        self.over = asyncio.Event()
+
+    def round(self) -> list[Settled]:
+        """As Settlement's."""
+        step = next(self._script, None)
+        if step is None:
+            self._loop.call_soon_threadsafe(self.over.set)
+            return []
+        return step()
+
+
+def raising(error: Exception) -> Callable[[], list[Settled]]:
+    """A round that fails."""
+
+    def step() -> list[Settled]:
+        raise error
+
+    return step
+
+
+@pytest.mark.parametrize("error", [DOWN, TransactionRefused(-32000, "insufficient funds"), ValueError("a fault")])
+async def test_keep_settling_survives_a_failed_round(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """The node earns on and tries again; the operator's log has the reason."""
+    caplog.set_level(logging.INFO)
+    script = ScriptedSettlement(raising(error), lambda: [Settled("settle", CHANNEL, 400, 60_000, bytes(32))])
+    task = asyncio.create_task(keep_settling(cast(Settlement, script), 0.001))
+
+    await asyncio.wait_for(script.over.wait(), 5)
+
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert str(error) in caplog.text
+    assert "settle 400" in caplog.text
+
+
+async def test_keep_settling_ends_when_it_is_cancelled() -> None:
+    """It does not take its own end for a failed round."""
+    script = ScriptedSettlement()
+    task = asyncio.create_task(keep_settling(cast(Settlement, script), 0.001))
+    await asyncio.wait_for(script.over.wait(), 5)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
