@@ -26,11 +26,13 @@ NodeError
 ├── ListenFailed             the system does not let this node listen there
 ├── StoreError               the node's database cannot be trusted
 ├── StoreLocked              another process holds the database
+├── PromptTooLong            more tokens than the model's context holds
+├── SessionFailed            a generation ended early; carries what was generated
+├── NotStaked                this node has no stake, or other keys than the chain knows
+├── NodeStartFailed          a node process ended or did not serve in time
+├── Refused                  this node's own no to a peer: refusals.py
 ├── PullError                a model could not be fetched: its leaves are in pull_errors.py
-└── LocalChainError
-    ├── AnvilNotFound        anvil was asked for and is not installed
-    └── ChainStartFailed     the chain's process ended, or did not answer in time
-    └── NotTheLocalChain     something answers, with another chain id than 31337
+└── LocalChainError          the local chain: its leaves are in devchain/chain_errors.py
 """
 
 from pathlib import Path
@@ -44,9 +46,8 @@ class NoRoute(NodeError):
     """The reachable nodes do not cover every block of the model."""
 
     def __init__(self, uncovered: object, num_blocks: int) -> None:
-        super().__init__(
-            f"no route: no node serves block(s) {uncovered} of {num_blocks}; start one or wait for one to announce"
-        )
+        why = f"no node serves block(s) {uncovered}" if uncovered else "the spans that are served do not fit together"
+        super().__init__(f"no route over {num_blocks} blocks: {why}; start a node or wait for one to announce")
         self.uncovered = uncovered
         self.num_blocks = num_blocks
 

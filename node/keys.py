@@ -1,9 +1,10 @@
 """What a node keeps in its data directory beside the database: its two keys, and which process serves from it."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from incentives.signing import LocalSigner
 from node.identity import NodeIdentity
@@ -11,6 +12,8 @@ from node.settings import NodeSettings
 
 NODE_KEY_FILE = "node-key"
 STATUS_FILE = "status.json"
+SAME_PROCESS_SECONDS = 1.0
+"""Process ids are used again; their moments of creation are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,8 @@ def running_pid(data_dir: Path) -> int | None:
     """The process that serves from a data directory, if one says so."""
     try:
         status = json.loads((data_dir / STATUS_FILE).read_text())
-        pid = int(status["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError, TypeError):
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["created"])) < SAME_PROCESS_SECONDS
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
-    return pid
+    return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None

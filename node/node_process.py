@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import psutil
 import torch
 
 from incentives.chain_types import Sent
@@ -138,6 +139,7 @@ class NodeProcess:
     def _write_status(self, endpoint: str, keys: NodeKeys) -> None:
         status = {
             "pid": os.getpid(),
+            "created": psutil.Process().create_time(),
             "endpoint": endpoint,
             "signer": keys.signer.address,
             "owner": self._settings.owner,

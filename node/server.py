@@ -5,13 +5,14 @@ A stream carries one session: an `Open` from upstream, or an `Attach` from the c
 
 import asyncio
 import logging
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from incentives.errors import IncentivesError
 from incentives.signing import Signer
 from node.admission import Admission, Admitted, StageTerms
+from node.claims import Claims
 from node.directory import Directory
-from node.errors import NodeError, PeerError
+from node.errors import ClosedHere, NodeError, PeerError
 from node.ledger import Ledger
 from node.messages import (
     Accept,
@@ -31,13 +32,14 @@ from node.transport import Listener, Stream, Transport
 from node.wire import Frame, FrameType
 from node.worker import Worker
 from sharding.engine import Engine
+from sharding.errors import ShardingError
 from verification.addresses import address_bytes
+from verification.errors import VerificationError
 
 log = logging.getLogger(__name__)
 
 OPENING_SECONDS = 20.0
 """An Open runs down the whole route and back in this time."""
-MAX_REMEMBERED_ROUTES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class StageContext:
     idle_seconds: float
 
 
+_PEERS_FAULT = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
+"""What a peer can cause: it is told, and no line of the log is spent on it."""
+
+
 class StageServer:
     """Serves the sessions of one span."""
 
@@ -63,7 +69,7 @@ class StageServer:
         self._context = context
         self._admission = Admission(context.terms, context.network, context.directory)
         self._sessions: dict[bytes, StageSession] = {}
-        self._epochs: OrderedDict[bytes, int] = OrderedDict()
+        self._claims = Claims(context.max_sessions)
         self._listener: Listener | None = None
 
     async def start(self, host: str, port: int) -> Listener:
@@ -83,7 +89,7 @@ class StageServer:
 
     def is_busy(self, channel: bytes) -> bool:
         """Whether a session runs on a channel."""
-        return any(session.terms.route.channel == channel for session in self._sessions.values())
+        return self._claims.is_busy(channel)
 
     async def serve(self, stream: Stream) -> None:
         """Serve one authenticated stream to its end. Raises nothing that a peer can cause."""
@@ -93,7 +99,7 @@ class StageServer:
                 frame = await stream.recv()
             session = frame.session
             await self._serve_opening(stream, frame)
-        except (NodeError, TimeoutError) as error:
+        except _PEERS_FAULT as error:
             await self._refuse(stream, session, error)
         except Exception as error:  # one session's fault must never end the node
             log.exception("a stream ended by an unexpected error")
@@ -114,36 +120,21 @@ class StageServer:
         failure = Failure(code=refusal.code.value, message=refusal.message[:500], stage=refusal.stage or 0)
         try:
             await stream.send(message_frame(failure, session))
-        except PeerError:
+        except (PeerError, ClosedHere):
             log.debug("a peer was gone before it could be refused")
 
     async def _serve_open(self, stream: Stream, frame: Frame, opening: Open) -> None:
         admitted = await self._admission.admit(opening, stream.remote)
         if frame.session != admitted.session:
             raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than the route")
-        self._claim_epoch(admitted)
-        downstream = await self._open_downstream(admitted, opening)
-        try:
-            await self._run_session(stream, downstream, admitted)
-        finally:
-            self._sessions.pop(admitted.digest, None)
-            if downstream is not None:
-                await downstream.stream.close()
-
-    def _claim_epoch(self, admitted: Admitted) -> None:
-        """A session's epochs only rise, so that no slot is ever served twice."""
-        if len(self._sessions) >= self._context.max_sessions:
-            raise Refused(FailureCode.BUSY, f"{len(self._sessions)} sessions are running; try again in a moment")
-        nonce, epoch = admitted.route.nonce, admitted.route.epoch
-        if epoch <= self._epochs.get(nonce, -1):
-            raise Refused(
-                FailureCode.STALE_EPOCH,
-                f"epoch {epoch} of this session has been served; sign a route with a higher one",
-            )
-        self._epochs[nonce] = epoch
-        self._epochs.move_to_end(nonce)
-        if len(self._epochs) > MAX_REMEMBERED_ROUTES:
-            self._epochs.popitem(last=False)
+        async with self._claims.claim(admitted):
+            downstream = await self._open_downstream(admitted, opening)
+            try:
+                await self._run_session(stream, downstream, admitted)
+            finally:
+                self._sessions.pop(admitted.digest, None)
+                if downstream is not None:
+                    await downstream.stream.close()
 
     async def _open_downstream(self, admitted: Admitted, opening: Open) -> "Downstream | None":
         """Carry the Open to the next stage; its answer holds the acceptances of all stages behind it."""
@@ -168,22 +159,32 @@ class StageServer:
             raise
 
     async def _run_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> None:
+        engine, worker = self._context.engine, self._context.worker
+        await worker.run(engine.open, admitted.session, admitted.capacity)
+        try:
+            session = self._make_session(stream, downstream, admitted)
+            accepted = Accepted(accepts=(self._accept(session), *(downstream.accepts if downstream else ())))
+            await stream.send(message_frame(accepted, admitted.session, admitted.route.epoch))
+            await session.run()
+        finally:
+            await worker.run(engine.close, admitted.session)
+
+    def _make_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> StageSession:
         context = self._context
-        await context.worker.run(context.engine.open, admitted.session, admitted.capacity)
         session = StageSession(
             admitted, stream, downstream.stream if downstream else None, context.engine, context.worker,
             context.ledger, context.network.money_domain, context.idle_seconds,
         )  # fmt: skip
         self._sessions[admitted.digest] = session
-        own = Accept(
-            stage=admitted.stage,
-            node=address_bytes(context.terms.node),
-            signature=context.signer.sign_digest(admitted.digest),
+        return session
+
+    def _accept(self, session: StageSession) -> Accept:
+        return Accept(
+            stage=session.terms.stage,
+            node=address_bytes(self._context.terms.node),
+            signature=self._context.signer.sign_digest(session.terms.digest),
             due=amount_bytes(session.due),
         )
-        accepts = [own, *(downstream.accepts if downstream else [])]
-        await stream.send(message_frame(Accepted(accepts=tuple(accepts)), admitted.session, admitted.route.epoch))
-        await session.run()
 
     async def _serve_attach(self, stream: Stream, frame: Frame, attach: Attach) -> None:
         session = self._sessions.get(attach.route)

@@ -147,6 +147,19 @@ class ClientSettings(BaseSettings):
     trace: bool = False  # show tracebacks of errors
 
 
+def trace_wanted() -> bool:
+    """Whether errors should come with their traceback; asked where the other settings may be what is wrong."""
+    return os.environ.get("TALLY_TRACE", "").lower() in ("1", "true", "yes", "on")
+
+
+def load_client_settings() -> ClientSettings:
+    """Read the environment. Raises: SettingsError that names the variable."""
+    try:
+        return ClientSettings()
+    except ValidationError as error:
+        raise SettingsError("environment", f"TALLY_ variables: {_first_problem(error)}") from error
+
+
 def child_environment(threads: int) -> dict[str, str]:
     """The environment for a process that computes: this one's, with its thread pools limited."""
     return os.environ | {

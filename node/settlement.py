@@ -32,7 +32,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """How many rounds a voucher has waited since anybody last settled its channel."""
+    """How many rounds a voucher has waited since its channel was last busy or settled by anybody."""
 
     settled: int
     rounds: int
@@ -85,14 +85,19 @@ class Settlement:
         if held.voucher is None or owed == 0:
             self._waits.pop(held.channel, None)
             return []
-        wait = self._waits.get(held.channel)
-        rounds = wait.rounds if wait is not None and wait.settled == state.settled else 0
-        self._waits[held.channel] = _Wait(state.settled, rounds + 1)
-        turn = rounds >= held.stage and not self._busy(held.channel)
-        if not (at_once or state.closes_at or turn):
+        if not (at_once or state.closes_at or self._is_turn(held, state)):
             return []
         sent = self._network.channels.settle(self._signer, held.voucher)
         return [Settled("settle", held.channel, owed, sent.gas_used, sent.tx_hash)]
+
+    def _is_turn(self, held: HeldChannel, state: ChannelState) -> bool:
+        if self._busy(held.channel):
+            self._waits.pop(held.channel, None)  # else all stages' turns would come together once the session ends
+            return False
+        wait = self._waits.get(held.channel)
+        rounds = wait.rounds if wait is not None and wait.settled == state.settled else 0
+        self._waits[held.channel] = _Wait(state.settled, rounds + 1)
+        return rounds >= held.stage
 
     def _collect(self, held: HeldChannel) -> list[Settled]:
         payees = parse_payees(held.payees)

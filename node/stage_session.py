@@ -1,7 +1,7 @@
 """One session on one stage: frames come from upstream, are checked, paid for, computed, and go downstream.
 
-Ends exactly once: on the client's Close, on a fault of either neighbour, or on a refusal of its own; then the KV cache is freed
-and what was earned is on disk.
+Ends exactly once: on the client's Close, on a fault of either neighbour, or on a refusal of its own; then what was earned
+is on disk, and the server frees the KV cache.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import torch
 from incentives.vouchers import SignedVoucher, Voucher, check_voucher
 from node.admission import Admitted
 from node.credit import SessionCredit
-from node.errors import PeerError
+from node.errors import ClosedHere, PeerError
 from node.ledger import Ledger
 from node.messages import Close, Closed, Failure, VoucherMessage, amount_of, message_frame, message_of
 from node.refusals import FailureCode, Refused, refusal_of
@@ -81,7 +81,6 @@ class StageSession:
         for task in readers:
             task.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        await self._worker.run(self._engine.close, self.terms.session)
         await asyncio.to_thread(self._ledger.add_earned, self.terms.route.channel, self.credit.earned)
         self.ended.set()
 
@@ -255,5 +254,5 @@ class StageSession:
 async def _send_quietly(stream: Stream, frame: Frame) -> None:
     try:
         await stream.send(frame)
-    except PeerError:
+    except (PeerError, ClosedHere):
         log.debug("a neighbour was gone before it could be told")

@@ -128,7 +128,7 @@ def _check_shape(kind: FrameType, dtype: DType, shape: tuple[int, ...], size: in
         raise MalformedFrame("the payload is empty")
     if expected_rank:
         needed = math.prod(shape) * _ITEM_BYTES[dtype]
-        if min(shape) < 1 or needed != size:
+        if needed != size:
             raise MalformedFrame(f"a {dtype.name} tensor of shape {shape} takes {needed} bytes, the payload has {size}")
 
 

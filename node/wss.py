@@ -83,7 +83,7 @@ class WssTransport:
                 raise PeerRefused("busy", _BUSY[error.status]) from error
             raise PeerUnreachable(endpoint, f"something else answers, with HTTP {error.status}") from error
         except (aiohttp.ClientError, OSError, ValueError, _Redirected) as error:
-            raise PeerUnreachable(endpoint, str(error) or type(error).__name__) from error
+            raise PeerUnreachable(endpoint, _reason(error)) from error
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -106,6 +106,12 @@ class WssTransport:
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+
+def _reason(error: Exception) -> str:
+    """aiohttp wraps the system's words in more of its own."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return str(cause) or type(cause).__name__
 
 
 class _Socket(aiohttp.ClientWebSocketResponse):

@@ -7,7 +7,7 @@ import typer
 from incentives.errors import ChainUnavailable, IncentivesError
 from node.cli import contracts, dev, money, nodes, runs
 from node.errors import NodeError
-from node.settings import ClientSettings
+from node.settings import trace_wanted
 from sharding.errors import ShardingError
 from verification.errors import VerificationError
 
@@ -41,7 +41,7 @@ def main() -> None:
     try:
         app()
     except (NodeError, IncentivesError, ShardingError, VerificationError) as error:
-        if ClientSettings().trace:
+        if trace_wanted():
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_UNREACHABLE if isinstance(error, ChainUnavailable) else EXIT_FAILED)

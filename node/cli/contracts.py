@@ -23,7 +23,7 @@ from node.cli.options import (
 from node.cli.output import console, make_table, print_json
 from node.devchain.constants import CHAIN_ID
 from node.errors import SettingsError
-from node.settings import ClientSettings
+from node.settings import load_client_settings
 from verification.addresses import to_address
 
 app = typer.Typer(no_args_is_help=True)
@@ -48,7 +48,7 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Deploy the contracts to any chain; on the local one with account 0, a test token and times in seconds."""
-    url = rpc or ClientSettings().rpc_url
+    url = rpc or load_client_settings().rpc_url
     wait_until_up(url, wait)
     chain = Web3Chain(url)
     local = chain.chain_id == CHAIN_ID
@@ -56,7 +56,7 @@ def deploy(
         raise SettingsError(
             "--token", f"name the ERC-20 that chain {chain.chain_id} pays with; test tokens are for the local chain"
         )
-    key_is_named = dev_account is not None or keystore is not None or ClientSettings().keystore is not None
+    key_is_named = dev_account is not None or keystore is not None or load_client_settings().keystore is not None
     signer = load_signer(chain.chain_id, 0 if local and not key_is_named else dev_account, keystore, password_file)
     params = _params(LOCAL_TESTNET if local else SuiteParams(), min_stake, unbonding_seconds, close_delay_seconds)
     with console.status("deploying", spinner="line") as status:

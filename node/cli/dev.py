@@ -15,7 +15,7 @@ from node.cli.output import console
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.errors import SettingsError
-from node.settings import ClientSettings
+from node.settings import load_client_settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def up(
     """Start a local chain (id 31337) with the ten usual test accounts."""
     if detach:
         PID_FILE.parent.mkdir(parents=True, exist_ok=True)
-    chain = LocalChain(kind, port, anvil=ClientSettings().anvil, detach=detach, log=LOG_FILE if detach else None)
+    chain = LocalChain(kind, port, anvil=load_client_settings().anvil, detach=detach, log=LOG_FILE if detach else None)
     if detach:
         chain.start()
         PID_FILE.write_text(str(chain.pid))
@@ -57,6 +57,10 @@ def _wait_for_signal() -> None:
 
 def _leave(*_: object) -> None:
     raise typer.Exit
+
+
+def _abort(*_: object) -> None:
+    raise typer.Exit(128 + signal.SIGTERM)
 
 
 @app.command()
@@ -113,7 +117,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Bring up a chain, contracts and nodes, answer a prompt, pay for it and show every coin."""
-    signal.signal(signal.SIGTERM, _leave)  # unwind as on Ctrl-C: everything that was started is stopped
+    signal.signal(signal.SIGTERM, _abort)  # unwind as on Ctrl-C: everything that was started is stopped
     plan = DemoPlan(prompt=prompt, max_tokens=max_tokens, nodes=nodes, chain=chain)
     with (
         tempfile.TemporaryDirectory(prefix="tallystick-") as folder,

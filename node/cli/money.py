@@ -26,7 +26,7 @@ from node.cli.options import (
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
 from node.network import Network, connect
-from node.settings import ClientSettings, NodeSettings, load_node_settings
+from node.settings import NodeSettings, load_client_settings, load_node_settings
 from node.store import Store
 from verification.addresses import to_address
 
@@ -69,7 +69,7 @@ def _owner_signer(
     network: Network, settings: NodeSettings, dev_account: int | None, keystore: Path | None, password_file: Path | None
 ) -> LocalSigner:
     """The owner's key; on the local chain the test account with the owner's address is found by itself."""
-    if dev_account is None and keystore is None and ClientSettings().keystore is None:
+    if dev_account is None and keystore is None and load_client_settings().keystore is None:
         dev_account = _dev_index(settings.owner)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     if signer.address != settings.owner:
@@ -133,7 +133,7 @@ def balance(
         if address
         else load_signer(network.chain.chain_id, dev_account, keystore, password_file).address
     )
-    store = Store(ClientSettings().data_dir)
+    store = Store(load_client_settings().data_dir)
     try:
         channels = known_channels(ChannelBook(store, network.money_domain), key)
     finally:
@@ -180,7 +180,7 @@ def channels_ls(rpc: RpcOption = None, deployment: DeploymentOption = None, as_j
 
 
 def _with_book(network: Network, action: Callable[[ChannelBook], list[OpenedChannel]]) -> list[OpenedChannel]:
-    store = Store(ClientSettings().data_dir)
+    store = Store(load_client_settings().data_dir)
     try:
         return action(ChannelBook(store, network.money_domain))
     finally:

@@ -8,7 +8,7 @@ import typer
 from incentives.signing import LocalSigner
 from node.errors import SettingsError
 from node.network import Network, connect
-from node.settings import ClientSettings
+from node.settings import load_client_settings
 
 RpcOption = Annotated[str | None, typer.Option("--rpc", help="JSON-RPC URL of the chain.", show_default=False)]
 DeploymentOption = Annotated[
@@ -34,7 +34,7 @@ WaitOption = Annotated[float, typer.Option("--wait", min=0, max=600, help="Secon
 
 def load_network(rpc: str | None, deployment: Path | None, wait_seconds: float = 0.0) -> Network:
     """Connect with what the options say, else the settings."""
-    settings = ClientSettings()
+    settings = load_client_settings()
     return connect(rpc or settings.rpc_url, deployment or settings.deployment, wait_seconds)
 
 
@@ -44,7 +44,7 @@ def load_signer(
     """The key that a command signs with. Raises: KeyFileError, SettingsError when none is named."""
     if dev_account is not None:
         return LocalSigner.dev_account(dev_account, chain_id)
-    settings = ClientSettings()
+    settings = load_client_settings()
     path = keystore or settings.keystore
     if path is None:
         raise SettingsError("key", "name one: --keystore FILE, TALLY_KEYSTORE, or --dev-account N on the local chain")

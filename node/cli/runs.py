@@ -17,7 +17,7 @@ from node.cli.options import (
     load_signer,
 )
 from node.cli.output import console, make_table, print_json, short, units
-from node.settings import ClientSettings
+from node.settings import load_client_settings
 from sharding.span import Span
 
 network_app = typer.Typer(no_args_is_help=True)
@@ -43,13 +43,13 @@ def run(
     from node.generation import ClientModel, generate_text
     from sharding.sampling import SamplingParams
 
-    client_model = ClientModel.from_folder(model or ClientSettings().model)
+    client_model = ClientModel.from_folder(model or load_client_settings().model)
     request = client_model.request(prompt, SamplingParams(temperature, top_k, top_p, seed), max_tokens)
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
-    data_dir = ClientSettings().data_dir
+    data_dir = load_client_settings().data_dir
     generated = asyncio.run(generate_text(network, client_model, signer, request, data_dir, show))
     show("\n")
     if as_json:

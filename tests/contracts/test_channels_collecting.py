@@ -35,8 +35,12 @@ def test_nothing_is_collected_twice(world: World) -> None:
     payees = _settled(world, words, 1_000)
     world.send(STRANGER, world.channels, "collect", words, 0)
     assert world.refusal(STRANGER, world.channels, "collect", words, 0) == ("NothingToCollect", (payees, 0))
-    _settled(world, words, 10)
-    assert world.send(STRANGER, world.channels, "collect", words, 0).logs[0].args["amount"] == 5
+    for settled, drawn in ((12, 506), (14, 513)):
+        _settled(world, words, settled)
+        sent = world.send(STRANGER, world.channels, "collect", words, 0)
+        assert sent.logs[0].args["amount"] == settled // 2
+        assert world.view(world.channels, "drawnOf", payees, 0) == drawn == world.balance(NODES[0])
+        assert world.refusal(STRANGER, world.channels, "collect", words, 0) == ("NothingToCollect", (payees, 0))
     name, _ = world.refusal(STRANGER, world.channels, "collect", words[::-1], 0)
     assert name == "NothingToCollect"
 

@@ -119,7 +119,7 @@ class Play:
         assert self.world.balance(GRAVE) - self.grave == sum(node.burnt for node in self.nodes)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 3])
 def test_every_stake_is_bonded_leaving_paid_out_or_burnt(
     lenient: World, chain_snapshot: str, steps: int, seed: int
 ) -> None:

@@ -12,10 +12,10 @@ from incentives.stakes import Announcement, StakeRecord
 from node import money_view
 from node.channel_book import ChannelBook
 from node.errors import StoreLocked
+from node.keys import STATUS_FILE, load_keys
 from node.ledger import Ledger
 from node.money_view import Buckets, buckets_of, collect_now, known_channels, node_status
 from node.network import Network
-from node.node_process import STATUS_FILE, load_keys
 from node.settings import NodeSettings
 from node.store import Store
 from tests.node.money_fakes import (

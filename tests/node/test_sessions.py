@@ -32,6 +32,7 @@ from tests.node.swarm import (
     running_swarm,
     write_tiny_model,
 )
+from verification.routes import RouteStage
 from verification.typed_data import Domain
 from verification.work import session_work
 
@@ -108,7 +109,7 @@ async def test_a_prompt_longer_than_a_chunk_arrives_in_several(swarm: Swarm, mon
 
 async def test_every_stage_holds_the_voucher_and_collects_its_share(swarm: Swarm) -> None:
     """After a session all stages hold the last voucher; one settlement pays all, to the last unit but rounding."""
-    tokens, report = await generate(swarm.client, request(max_tokens=10))
+    _, report = await generate(swarm.client, request(max_tokens=10))
     held = [stage.ledger.held(report.channel) for stage in swarm.stages]
     before = [swarm.network.token.balance_of(stage.owner.address) for stage in swarm.stages]
 
@@ -411,6 +412,12 @@ async def hostile_open(swarm: Swarm, change: Callable[[object], object]) -> Sess
     return caught.value
 
 
+def swapped(stages: tuple[RouteStage, ...]) -> tuple[RouteStage, ...]:
+    """The second and third stage with each other's nodes."""
+    first, second, third = stages
+    return first, replace(second, node=third.node), replace(third, node=second.node)
+
+
 ROUTE_CHANGES = {
     "another_model": (lambda r: replace(r, manifest=bytes(32)), FailureCode.WRONG_MODEL),
     "another_profile": (lambda r: replace(r, profile=bytes(32)), FailureCode.WRONG_MODEL),
@@ -426,7 +433,7 @@ ROUTE_CHANGES = {
     "an_endless_route": (lambda r: replace(r, expiry=r.expiry + 10**6), FailureCode.WRONG_ROUTE),
     "another_sampler": (lambda r: replace(r, sampler=bytes(32)), FailureCode.WRONG_ROUTE),
     "another_channel": (lambda r: replace(r, channel=bytes(32)), FailureCode.CHANNEL),
-    "later_stages_swapped": (lambda r: replace(r, stages=(r.stages[0], replace(r.stages[1], node=r.stages[2].node), replace(r.stages[2], node=r.stages[1].node))), FailureCode.CHANNEL),
+    "later_stages_swapped": (lambda r: replace(r, stages=swapped(r.stages)), FailureCode.CHANNEL),
 }  # fmt: skip
 
 
@@ -639,10 +646,12 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
     home = tmp_path / "alone"
     async with running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as stage:
         assert stage.server.active_sessions == 0
-    async with running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as again:
-        async with running_client(swarm.network, swarm.model, tmp_path / "client", [again]) as alone:
-            await asyncio.sleep(0.6)
-            report = (await generate(alone.client, request(max_tokens=4)))[1]
+    async with (
+        running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as again,
+        running_client(swarm.network, swarm.model, tmp_path / "client", [again]) as alone,
+    ):
+        await asyncio.sleep(0.6)
+        report = (await generate(alone.client, request(max_tokens=4)))[1]
     async with running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as third:
         before = swarm.network.token.balance_of(third.owner.address)
         await asyncio.to_thread(third.settlement(swarm.network).round, at_once=True)
@@ -650,3 +659,42 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
         await asyncio.to_thread(swarm.network.stakes.exit, third.owner, 1_000 * ONE)
 
     assert after - before == report.paid
+
+
+async def test_two_sessions_at_once_on_one_channel_are_not_paid_by_one_voucher(swarm: Swarm) -> None:
+    """The second waits for the first and is then refused: one payment never counts twice."""
+    first = await swarm.client.open(request(max_tokens=20))
+    channel = first._opened.channel.channel
+    swarm.context.book.set_state(channel, "open")  # the cheat's book calls a busy channel idle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("node.claims.CHANNEL_WAIT_SECONDS", 0.2)
+        patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
+        with pytest.raises(SessionFailed) as caught:
+            await swarm.client.open(request(max_tokens=1))
+    tokens = [token async for token in first.tokens()]
+    report = await first.finish()
+
+    assert caught.value.code == FailureCode.BUSY
+    assert len(tokens) == 20
+    assert swarm.stages[0].ledger.held(channel).earned >= report.paid
+    await assert_still_serves(swarm)
+
+
+async def test_a_client_that_hangs_up_while_a_stage_answers_leaks_no_cache(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Open whose answer cannot be delivered frees what it took."""
+    closed: list[bytes] = []
+    engine = swarm.stages[-1].context.engine
+    honest = engine.close
+    monkeypatch.setattr(engine, "close", lambda session: (closed.append(session), honest(session)))
+    monkeypatch.setattr("node.server.StageServer._accept", lambda self, session: 1 / 0)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
+        patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
+        await swarm.client.open(request())
+    monkeypatch.undo()
+
+    assert caught.value.code == FailureCode.INTERNAL
+    await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
+    assert len(closed) == 1
+    await assert_still_serves(swarm)

@@ -188,7 +188,7 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
     settings = load_node_settings(write(tmp_path))
 
     with pytest.raises(ValidationError):
-        settings.ask = "5"  # type: ignore[misc]
+        settings.ask = "5"
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
-"""Settlement: one transaction for all stages where it can be, everybody paid in the end, and no one channel in the way of another."""
+"""Settlement: one transaction for all stages where it can be, everybody paid, no channel in the way of another."""
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from incentives.errors import ChainUnavailable, Reverted, TransactionRefused
 from incentives.payees import payees_for
 from node.ledger import Ledger
-from node.settlement import Settled, Settlement, keep_settling, owed_on
+from node.settlement import Settled, Settlement, owed_on
 from node.store import Store
 from tests.node.money_fakes import DOMAIN, NODES, FakeChannels, fake_network, make_key, make_voucher, open_held
 
@@ -43,9 +40,9 @@ def channels() -> FakeChannels:
     return contract
 
 
-def settlement(channels: FakeChannels, ledger: Ledger, minimum: int = 1) -> Settlement:
-    """The money side of the first node."""
-    return Settlement(fake_network(channels), ledger, NODES[0], minimum)
+def settlement(channels: FakeChannels, ledger: Ledger, minimum: int = 1, busy: Collection[bytes] = ()) -> Settlement:
+    """The money side of the first node; `busy` are the channels with a running session."""
+    return Settlement(fake_network(channels), ledger, NODES[0], lambda channel: channel in busy, minimum)
 
 
 def hold(ledger: Ledger, cumulative: int, stage: int = 0, salt: int = 1) -> None:
@@ -131,6 +128,45 @@ def test_wait_begins_anew_whenever_somebody_settles(ledger: Ledger, channels: Fa
 
     assert [kind for kind, _ in kinds(side.round())] == ["collect"]
     assert [kind for kind, _ in kinds(side.round())] == ["settle", "collect"]
+
+
+def test_channel_with_a_session_is_left_to_grow(ledger: Ledger, channels: FakeChannels) -> None:
+    """Its next voucher would make the settlement a waste; other channels and the pot are not kept waiting."""
+    busy = {CHANNEL}
+    side = settlement(channels, ledger, busy=busy)
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+
+    assert kinds(side.round()) == [("settle", 300), ("collect", 150)]
+    busy.clear()
+    assert kinds(side.round()) == [("settle", 400), ("collect", 200)]
+
+
+def test_turns_are_counted_from_the_end_of_the_session(ledger: Ledger, channels: FakeChannels) -> None:
+    """Else every stage's turn would come at once when a long session ends."""
+    busy = {CHANNEL}
+    side = settlement(channels, ledger, busy=busy)
+    hold(ledger, 400, stage=1)
+    for _ in range(5):
+        assert side.round() == []
+
+    busy.clear()
+
+    assert side.round() == []
+    assert kinds(side.round()) == [("settle", 400), ("collect", 120)]
+
+
+@pytest.mark.parametrize(("at_once", "closes_at"), [(True, 0), (False, 12345)])
+def test_session_does_not_hold_up_what_is_urgent(
+    ledger: Ledger, channels: FakeChannels, at_once: bool, closes_at: int
+) -> None:
+    """A payer cannot keep a closing channel's money back by keeping a session open."""
+    hold(ledger, 400)
+    channels.lock(CHANNEL, 1000, closes_at)
+
+    done = settlement(channels, ledger, busy={CHANNEL}).round(at_once=at_once)
+
+    assert kinds(done) == [("settle", 400), ("collect", 200)]
 
 
 def test_at_once_waits_for_nobody(ledger: Ledger, channels: FakeChannels) -> None:
@@ -246,57 +282,3 @@ def test_owed_is_what_a_voucher_can_still_claim(
     hold(ledger, cumulative)
 
     assert owed_on(ledger.held(CHANNEL), channels.state(CHANNEL)) == owed
-
-
-class ScriptedSettlement:
-    """Rounds that do what a test says; sets an event when the script is over."""
-
-    def __init__(self, *script: Callable[[], list[Settled]]) -> None:
-        self._script = iter(script)
-        self._loop = asyncio.get_running_loop()
-        self.over = asyncio.Event()
-
-    def round(self) -> list[Settled]:
-        """As Settlement's."""
-        step = next(self._script, None)
-        if step is None:
-            self._loop.call_soon_threadsafe(self.over.set)
-            return []
-        return step()
-
-
-def raising(error: Exception) -> Callable[[], list[Settled]]:
-    """A round that fails."""
-
-    def step() -> list[Settled]:
-        raise error
-
-    return step
-
-
-@pytest.mark.parametrize("error", [DOWN, TransactionRefused(-32000, "insufficient funds"), ValueError("a fault")])
-async def test_keep_settling_survives_a_failed_round(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """The node earns on and tries again; the operator's log has the reason."""
-    caplog.set_level(logging.INFO)
-    script = ScriptedSettlement(raising(error), lambda: [Settled("settle", CHANNEL, 400, 60_000, bytes(32))])
-    task = asyncio.create_task(keep_settling(cast(Settlement, script), 0.001))
-
-    await asyncio.wait_for(script.over.wait(), 5)
-
-    assert not task.done()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert str(error) in caplog.text
-    assert "settle 400" in caplog.text
-
-
-async def test_keep_settling_ends_when_it_is_cancelled() -> None:
-    """It does not take its own end for a failed round."""
-    script = ScriptedSettlement()
-    task = asyncio.create_task(keep_settling(cast(Settlement, script), 0.001))
-    await asyncio.wait_for(script.over.wait(), 5)
-
-    task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await task

@@ -180,7 +180,7 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> 
     """It is neither used nor overwritten."""
     (tmp_path / FILE).write_bytes(content)
 
-    with pytest.raises(StoreError, match="tallystick.sqlite"):
+    with pytest.raises(StoreError, match=r"tallystick\.sqlite"):
         Store(tmp_path)
 
     assert (tmp_path / FILE).read_bytes() == content
@@ -194,7 +194,7 @@ def test_damaged_database_is_refused(tmp_path: Path) -> None:
     content[size : 2 * size] = bytes(range(256)) * (size // 256)
     path.write_bytes(content)
 
-    with pytest.raises(StoreError, match="tallystick.sqlite"):
+    with pytest.raises(StoreError, match=r"tallystick\.sqlite"):
         Store(tmp_path)
 
 

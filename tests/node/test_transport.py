@@ -6,26 +6,28 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.node.transport_contract")
+pytest.register_assert_rewrite("tests.node.link", "tests.node.transport_contract", "tests.node.hostile_contract")
 
 from node.handshake import HandshakeTerms  # noqa: E402
 from node.identity import NodeIdentity  # noqa: E402
 from node.memory import MAX_MESSAGE, MemoryNetwork, MemoryPipe, MemoryTransport  # noqa: E402
 from node.transport import Pipe, Transport  # noqa: E402
 from node.wss import WssSettings, WssTransport  # noqa: E402
+from tests.node.hostile_contract import HostileContract  # noqa: E402
+from tests.node.link import DEFAULTS, Link, Options  # noqa: E402
 from tests.node.mallory import SIGNER  # noqa: E402
 from tests.node.raw_wss import connect  # noqa: E402
-from tests.node.transport_contract import DEFAULTS, Link, Options, TransportContract  # noqa: E402
+from tests.node.transport_contract import TransportContract  # noqa: E402
 
 
 def wss_settings(options: Options) -> WssSettings:
     return WssSettings(
         max_payload=options.max_payload, handshake_timeout=options.handshake_timeout,
-        send_timeout=options.send_timeout, close_timeout=0.5,
+        send_timeout=options.send_timeout, close_timeout=0.5, heartbeat=60.0,
     )  # fmt: skip
 
 
-class TestWss(TransportContract):
+class TestWss(TransportContract, HostileContract):
     """WebSockets over TLS on loopback."""
 
     @asynccontextmanager
@@ -47,7 +49,7 @@ class TestWss(TransportContract):
                 await transport.close()
 
 
-class TestMemory(TransportContract):
+class TestMemory(TransportContract, HostileContract):
     """Queues in this process."""
 
     @asynccontextmanager
