@@ -66,6 +66,7 @@ async def stream_text(session: ClientSession, model: ClientModel) -> AsyncIterat
     async for token in session.tokens():
         if token not in model.stop_tokens:
             yield decoder.push(token)
+    yield decoder.finish()
 
 
 @dataclass(frozen=True, slots=True)

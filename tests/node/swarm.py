@@ -85,6 +85,11 @@ class Swarm:
     store: Store
     model: Path
 
+    def forget_directories(self) -> None:
+        """Have the client and the stages read the chain again before they next look at it."""
+        for directory in (self.context.directory, *(stage.context.directory for stage in self.stages)):
+            directory._read_at = -float("inf")
+
     @property
     def signer(self) -> LocalSigner:
         """The client's key."""
@@ -138,7 +143,7 @@ async def running_stage(
     context = StageContext(
         terms,
         network,
-        Directory(network, 0.5),
+        Directory(network, 600.0),
         engine,
         worker,
         ledger,
@@ -180,7 +185,7 @@ async def running_client(network: Network, model: Path, home: Path, stages: list
     store = Store(home)
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
-    context = ClientContext(network, Directory(network, 0.5), transport, signer, book, terms, 4)
+    context = ClientContext(network, Directory(network, 600.0), transport, signer, book, terms, 4)
     try:
         yield Swarm(network, stages, Client(context), context, store, model)
     finally:

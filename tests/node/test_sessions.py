@@ -589,7 +589,7 @@ async def test_an_unstaked_node_is_not_routed_to(swarm: Swarm, tmp_path: Path) -
             cheap.endpoint,
         )
         await asyncio.to_thread(swarm.network.stakes.exit, cheap.owner, 1_000 * ONE)
-        await asyncio.sleep(0.6)
+        swarm.forget_directories()
         _, report = await generate(swarm.client, request(max_tokens=2))
 
     assert cheap.owner.address not in {stage.node for stage in report.route.stages}
@@ -602,10 +602,10 @@ async def test_a_dead_node_is_left_out_of_the_next_attempt(swarm: Swarm, tmp_pat
             swarm.network.stakes.announce, dead.signer, dead.owner.address, dead.context.terms.manifest, 2, 4, 1,
             "wss://127.0.0.1:1",
         )  # fmt: skip
-    await asyncio.sleep(0.6)
+    swarm.forget_directories()
     _, report = await generate(swarm.client, request(max_tokens=2))
     await asyncio.to_thread(swarm.network.stakes.exit, dead.owner, 1_000 * ONE)
-    await asyncio.sleep(0.6)
+    swarm.forget_directories()
 
     assert dead.owner.address not in {stage.node for stage in report.route.stages}
     await assert_still_serves(swarm)
@@ -618,7 +618,7 @@ async def test_a_certificate_unlike_the_record_is_not_spoken_to(swarm: Swarm, tm
             swarm.network.stakes.announce, liar.signer, liar.owner.address, liar.context.terms.manifest, 0, 2, 2,
             swarm.stages[0].endpoint,
         )  # fmt: skip
-        await asyncio.sleep(0.6)
+        swarm.forget_directories()
         record = (await swarm.context.directory.records())[liar.owner.address]
         from node.errors import CertificateMismatch
 
@@ -626,7 +626,7 @@ async def test_a_certificate_unlike_the_record_is_not_spoken_to(swarm: Swarm, tm
             await swarm.context.transport.dial(record.endpoint, record.peer)
         _, report = await generate(swarm.client, request(max_tokens=2))
         await asyncio.to_thread(swarm.network.stakes.exit, liar.owner, 1_000 * ONE)
-    await asyncio.sleep(0.6)
+    swarm.forget_directories()
 
     assert liar.owner.address not in {stage.node for stage in report.route.stages}
 
@@ -650,7 +650,6 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
         running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as again,
         running_client(swarm.network, swarm.model, tmp_path / "client", [again]) as alone,
     ):
-        await asyncio.sleep(0.6)
         report = (await generate(alone.client, request(max_tokens=4)))[1]
     async with running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as third:
         before = swarm.network.token.balance_of(third.owner.address)
@@ -684,6 +683,7 @@ async def test_a_client_that_hangs_up_while_a_stage_answers_leaks_no_cache(
     swarm: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An Open whose answer cannot be delivered frees what it took."""
+    await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
     closed: list[bytes] = []
     engine = swarm.stages[-1].context.engine
     honest = engine.close
