@@ -14,8 +14,8 @@ from incentives.signing import LocalSigner
 from incentives.units import format_amount, parse_amount
 from node.errors import NodeStartFailed
 from node.keys import load_keys, running_pid
+from node.log import LOG_FILE
 from node.settings import DEFAULT_ASK, NodeSettings, child_environment, load_node_settings
-from node.supervisor import LOG_FILE
 from sharding.span import Span
 from sharding.spec import ModelSpec
 

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+LOG_FILE = "node.log"
+"""In the data directory, where a node runs without a terminal."""
+
 
 def configure_logging(level: int = logging.INFO) -> None:
     """Send all of this process's logs to standard error through structlog."""

@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from incentives.chain import Web3Chain, wait_until_up
 from incentives.channels import Channels
 from incentives.deployment import Deployment
 from incentives.stakes import Stakes
 from incentives.token import Token
 from verification.typed_data import Domain
 
+if TYPE_CHECKING:
+    from incentives.chain import Web3Chain
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """Contracts whose code was checked against the deployment file."""
 
-    chain: Web3Chain
+    chain: "Web3Chain"
     deployment: Deployment
     token: Token
     stakes: Stakes
@@ -30,6 +33,8 @@ def connect(rpc_url: str, deployment_path: Path | None, wait_seconds: float = 0.
 
     Raises: ChainUnavailable, WrongChain, CodeMismatch, DeploymentError.
     """
+    from incentives.chain import Web3Chain, wait_until_up  # web3 takes a second: not for --help
+
     if wait_seconds > 0:
         wait_until_up(rpc_url, wait_seconds)
     chain = Web3Chain(rpc_url)
@@ -39,7 +44,7 @@ def connect(rpc_url: str, deployment_path: Path | None, wait_seconds: float = 0.
     return from_deployment(chain, deployment)
 
 
-def from_deployment(chain: Web3Chain, deployment: Deployment) -> Network:
+def from_deployment(chain: "Web3Chain", deployment: Deployment) -> Network:
     """Wrap a deployment that is known to be good."""
     return Network(
         chain=chain,

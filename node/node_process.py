@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import psutil
-import torch
 
 from incentives.chain_types import Sent
 from incentives.errors import ChainError, DeploymentError
@@ -26,7 +25,6 @@ from node.store import Store
 from node.worker import Worker
 from node.wss import WssTransport
 from sharding.engine import Engine
-from sharding.float_engine import FloatEngine
 from verification.addresses import to_address
 
 log = logging.getLogger(__name__)
@@ -34,8 +32,12 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 
 
-def load_engine(settings: NodeSettings) -> FloatEngine:
+def load_engine(settings: NodeSettings) -> Engine:
     """Load the tensors of this node's span and no others. Raises: ShardingError, SettingsError."""
+    import torch
+
+    from sharding.float_engine import FloatEngine  # transformers takes seconds: a node that may not serve says so first
+
     torch.set_num_threads(settings.threads)
     engine = FloatEngine.from_folder(settings.model, settings.span)
     expected = settings.manifest
@@ -103,8 +105,8 @@ class NodeProcess:
         """Bring everything up; returns the endpoint that others dial."""
         settings = self._settings
         keys = load_keys(settings)
-        engine = await self._worker.run(load_engine, settings)
         network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
+        engine = await self._worker.run(load_engine, settings)
         ledger = Ledger(self._store)
         self._transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
         context = self._context(keys, network, engine, ledger, self._transport)

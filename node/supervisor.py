@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from node.lifetime import stop_event
-from node.log import configure_logging
+from node.log import LOG_FILE, configure_logging
 from node.settings import NodeSettings
-
-LOG_FILE = "node.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class _Child:
 
 def run_nodes(nodes: Sequence[NodeSettings], wait_seconds: float, *, watch_stdin: bool) -> int:
     """Serve from every configuration until told to stop or until all have ended; returns the number that failed."""
-    from node import node_process  # noqa: F401 - the expensive import, once for all children
+    import sharding.float_engine  # noqa: F401 - the expensive imports, once for all children
 
     children = [_fork(settings, wait_seconds) for settings in nodes]
     return asyncio.run(_supervise(children, watch_stdin=watch_stdin))

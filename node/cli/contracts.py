@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from incentives.chain import Web3Chain, wait_until_up
 from incentives.deploy import LOCAL_TESTNET, SuiteParams, deploy_suite
 from incentives.deployment import Deployment
 from incentives.units import parse_amount
@@ -48,6 +47,8 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Deploy the contracts to any chain; on the local one with account 0, a test token and times in seconds."""
+    from incentives.chain import Web3Chain, wait_until_up
+
     url = rpc or load_client_settings().rpc_url
     wait_until_up(url, wait)
     chain = Web3Chain(url)

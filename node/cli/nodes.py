@@ -14,6 +14,8 @@ from node.cli.dev import stop_process
 from node.cli.options import ConfigOption, DevAccountOption, JsonOption
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
+from node.keys import load_keys, running_pid
+from node.log import LOG_FILE
 from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, NodeSettings, child_environment, load_node_settings
 from sharding.span import Span
 from verification.addresses import to_address
@@ -37,8 +39,6 @@ def init(
     dev_account: DevAccountOption = None,
 ) -> None:
     """Write node.toml and make the node's keys."""
-    from node.keys import load_keys
-
     path = folder / "node.toml"
     if path.exists():
         raise SettingsError(path, "exists already; edit it, or choose another folder")
@@ -82,8 +82,9 @@ def start(
     """Serve the node's blocks until SIGTERM or Ctrl-C."""
     nodes = [load_node_settings(config) for config in configs]
     if detach:
-        for config, settings in zip(configs, nodes, strict=True):
-            _start_detached(config, settings.data_dir, settings.threads, wait)
+        started = [_spawn_detached(config, settings, wait) for config, settings in zip(configs, nodes, strict=True)]
+        for process, settings in zip(started, nodes, strict=True):
+            _await_ready(process, settings.data_dir, START_SECONDS + wait)
     elif len(nodes) > 1:
         from node.supervisor import run_nodes
 
@@ -111,25 +112,21 @@ def _ready(blocks: str, endpoint: str) -> None:
     console.print(f"serving blocks {blocks} at {endpoint}", soft_wrap=True)
 
 
-def _start_detached(config: Path, data_dir: Path, threads: int, wait: float) -> None:
-    from node.keys import running_pid
-
-    if running_pid(data_dir) is not None:
-        raise SettingsError(config, f"the node runs already (process {running_pid(data_dir)})")
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = data_dir / "node.log"
+def _spawn_detached(config: Path, settings: NodeSettings, wait: float) -> "subprocess.Popen[bytes]":
+    running = running_pid(settings.data_dir)
+    if running is not None:
+        raise SettingsError(config, f"the node runs already (process {running})")
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "node", "node", "start", "--config", str(config), "--wait", str(wait)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command line
+    with (settings.data_dir / LOG_FILE).open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own command line
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env=child_environment(threads),
+            env=child_environment(settings.threads),
         )  # fmt: skip
-    _await_ready(process, data_dir, log, START_SECONDS + wait)
 
 
-def _await_ready(process: "subprocess.Popen[bytes]", data_dir: Path, log: Path, seconds: float) -> None:
-    from node.keys import running_pid
-
+def _await_ready(process: "subprocess.Popen[bytes]", data_dir: Path, seconds: float) -> None:
+    log = data_dir / LOG_FILE
     deadline = time.monotonic() + seconds
     while running_pid(data_dir) != process.pid:
         if process.poll() is not None:
@@ -149,8 +146,6 @@ def _last_line(log: Path) -> str:
 @app.command()
 def stop(config: ConfigOption) -> None:
     """Stop a node that runs from this configuration."""
-    from node.keys import running_pid
-
     pid = running_pid(load_node_settings(config).data_dir)
     if pid is None:
         raise SettingsError(config, "no node runs from it")

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from incentives.payees import payees_for
@@ -177,7 +178,9 @@ def test_status_counts_no_money_that_is_lost(settings: NodeSettings, network: Ne
 def test_status_of_a_running_node_leaves_its_store_alone(settings: NodeSettings, network: Network) -> None:
     """The store is that process's own; its status file says that it runs."""
     hold(settings, 400)
-    (settings.data_dir / STATUS_FILE).write_text(json.dumps({"pid": os.getpid()}))
+    (settings.data_dir / STATUS_FILE).write_text(
+        json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()})
+    )
     store = Store(settings.data_dir)
 
     status = node_status(settings)

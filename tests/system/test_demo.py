@@ -4,10 +4,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -37,15 +40,27 @@ def processes_of(marker: str) -> list[psutil.Process]:
     return found
 
 
-@pytest.fixture
-def marked(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment whose processes can be found again; the test fails if one outlives it, and none is left behind."""
-    marker = f"{os.getpid()}-{tmp_path}"
-    client = {"TALLY_DATA_DIR": str(tmp_path / "client"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    yield os.environ | client | {"TALLY_TEST_MARKER": marker, "NO_COLOR": "1", "COLUMNS": "160"}
-    left = processes_of(marker)
+def environment_of(folder: Path) -> dict[str, str]:
+    """An environment whose processes can be found again."""
+    client = {"TALLY_DATA_DIR": str(folder / "client"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    marker = {"TALLY_TEST_MARKER": f"{os.getpid()}-{folder}"}
+    return os.environ | client | marker | {"NO_COLOR": "1", "COLUMNS": "160"}
+
+
+def end_all(environment: dict[str, str]) -> list[psutil.Process]:
+    """Kill what is still there; returns it."""
+    left = processes_of(environment["TALLY_TEST_MARKER"])
     for process in left:
         process.kill()
+    return left
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment of this test's own; the test fails if a process outlives it, and none is left behind."""
+    environment = environment_of(tmp_path)
+    yield environment
+    left = end_all(environment)
     assert not left, f"left behind: {left}"
 
 
@@ -162,90 +177,106 @@ def tally(
     return done
 
 
-@pytest.fixture
-def network_by_hand(marked: dict[str, str], tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A chain with the suite and two nodes of four blocks each, brought up with the command line; yields folder and URL."""
-    (tmp_path / "models").symlink_to(ROOT / "models")
+@dataclass(frozen=True)
+class ByHand:
+    """A chain with the suite, and two nodes of four blocks each that have staked; nothing runs but the chain."""
+
+    folder: Path
+    rpc: str
+    environment: dict[str, str]
+
+    def tally(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run one command in the folder."""
+        return tally(self.environment, self.folder, *arguments, check=check)
+
+    @contextmanager
+    def nodes(self) -> Iterator[None]:
+        """Both nodes, for the length of the block."""
+        self.tally("node", "start", "--config", "n0/node.toml", "--config", "n1/node.toml", "--detach")
+        try:
+            yield
+        finally:
+            for name in ("n0", "n1"):
+                self.tally("node", "stop", "--config", f"{name}/node.toml", check=False)
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ByHand]:
+    """Set up with the command line, once for this file."""
+    folder = tmp_path_factory.mktemp("by-hand")
+    (folder / "models").symlink_to(ROOT / "models")
     with LocalChain("embedded") as chain:
-        tally(marked, tmp_path, "contracts", "deploy", "--rpc", chain.url)
-        tally(marked, tmp_path, "dev", "fund", "--rpc", chain.url)
-        for index, blocks in enumerate(("0:4", "4:8")):
-            account = ("--dev-account", str(index + 1))
-            tally(marked, tmp_path, "node", "init", f"n{index}", "--blocks", blocks, "--rpc", chain.url, *account)
-            tally(marked, tmp_path, "stake", "1000", "--config", f"n{index}/node.toml")
-            tally(marked, tmp_path, "node", "start", "--config", f"n{index}/node.toml", "--detach")
-        yield tmp_path, chain.url
-        for process in processes_of(marked["TALLY_TEST_MARKER"]):
-            process.terminate()
-        await_no_process(marked)
+        made = ByHand(folder, chain.url, environment_of(folder))
+        made.tally("contracts", "deploy", "--rpc", chain.url)
+        made.tally("dev", "fund", "--rpc", chain.url)
+        for name, blocks, account in (("n0", "0:4", "1"), ("n1", "4:8", "2")):
+            made.tally("node", "init", name, "--blocks", blocks, "--rpc", chain.url, "--dev-account", account)
+            made.tally("stake", "1000", "--config", f"{name}/node.toml")
+        yield made
+    assert not end_all(made.environment), "a node was left behind"
 
 
-def balance(environment: dict[str, str], folder: Path, rpc: str, account: int) -> dict[str, str]:
-    """One test account's buckets."""
-    done = tally(environment, folder, "balance", "--rpc", rpc, "--dev-account", str(account), "--json")
-    return dict(json.loads(done.stdout))
+def wallet(by_hand: ByHand, account: int) -> int:
+    """What one test account has in its wallet."""
+    done = by_hand.tally("balance", "--rpc", by_hand.rpc, "--dev-account", str(account), "--json")
+    return int(json.loads(done.stdout)["wallet"])
 
 
-def test_a_stage_killed_after_the_answer_still_collects(
-    marked: dict[str, str], network_by_hand: tuple[Path, str]
-) -> None:
+def test_a_stage_killed_after_the_answer_still_collects(by_hand: ByHand) -> None:
     """kill -9 right after the answer, before any settlement: the vouchers are on disk, and a restart is paid for them."""
-    folder, rpc = network_by_hand
-    before = int(balance(marked, folder, rpc, 2)["wallet"])
-    done = tally(marked, folder, "run", PROMPT, "--max-tokens", "20", "--rpc", rpc, "--dev-account", "9", "--json")
+    before = wallet(by_hand, 2)
+    with by_hand.nodes():
+        done = by_hand.tally("run", PROMPT, "--max-tokens", "20", "--rpc", by_hand.rpc, "--dev-account", "9", "--json")
+        status = json.loads((by_hand.folder / "n1" / "data" / "status.json").read_text())
+        os.kill(status["pid"], signal.SIGKILL)
     result = json.loads(done.stdout)
-    status = json.loads((folder / "n1" / "data" / "status.json").read_text())
-    os.kill(status["pid"], signal.SIGKILL)
-    for index in (0, 1):  # the first stage must not do the second one's work
-        tally(marked, folder, "node", "stop", "--config", f"n{index}/node.toml", check=False)
 
-    tally(marked, folder, "node", "collect", "--config", "n1/node.toml")
+    by_hand.tally("node", "collect", "--config", "n1/node.toml")
 
-    after = int(balance(marked, folder, rpc, 2)["wallet"])
     assert result["tokens"] == whole_model_tokens(PROMPT, 20)
-    assert after - before == int(result["route"][1]["amount"]) > 0
+    assert wallet(by_hand, 2) - before == int(result["route"][1]["amount"]) > 0
 
 
-def test_the_clients_mistakes_have_names(
-    marked: dict[str, str], network_by_hand: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_the_clients_mistakes_have_names(by_hand: ByHand) -> None:
     """What a user gets wrong is answered in one sentence without a traceback, and the next good command works."""
-    folder, rpc = network_by_hand
-    key = ("--rpc", rpc, "--dev-account", "9")
+    key = ("--rpc", by_hand.rpc, "--dev-account", "9")
     cases = [
         (("run", "a " * 600, *key), "context"),
         (("run", PROMPT, "--temperature", "-1", *key), "temperature"),
         (("run", PROMPT, "--rpc", "http://127.0.0.1:9", "--dev-account", "9"), "127.0.0.1:9"),
-        (("run", PROMPT, "--rpc", rpc), "keystore"),
+        (("run", PROMPT, "--rpc", by_hand.rpc), "keystore"),
         (("node", "init", "n9", "--blocks", "4:2", "--dev-account", "3"), "4:2"),
         (("node", "start", "--config", "n0/node.toml"), "in use"),
         (("stake", "1,5", "--config", "n0/node.toml"), "1,5"),
-        (("balance", "0x12", "--rpc", rpc), "0x12"),
+        (("balance", "0x12", "--rpc", by_hand.rpc), "0x12"),
     ]
-    for arguments, word in cases:
-        done = tally(marked, folder, *arguments, check=False)
-        assert done.returncode in (1, 3), arguments
-        assert word in done.stderr, (arguments, done.stderr)
-        assert "Traceback" not in done.stderr, done.stderr
-    assert json.loads(tally(marked, folder, "run", PROMPT, "--max-tokens", "3", *key, "--json").stdout)["tokens"]
+    with by_hand.nodes():
+        for arguments, word in cases:
+            _assert_named(by_hand.tally(*arguments, check=False), word)
+        assert json.loads(by_hand.tally("run", PROMPT, "--max-tokens", "3", *key, "--json").stdout)["tokens"]
 
 
-def test_a_node_that_cannot_start_says_why(marked: dict[str, str], network_by_hand: tuple[Path, str]) -> None:
+def _assert_named(done: "subprocess.CompletedProcess[str]", word: str) -> None:
+    assert done.returncode in (1, 3), done.args
+    assert word in done.stderr, (done.args, done.stderr)
+    assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_node_that_cannot_start_says_why(by_hand: ByHand) -> None:
     """Chain down, not staked, blocks outside the model, port taken: each has its sentence and no process stays."""
-    folder, rpc = network_by_hand
-    status = json.loads((folder / "n0" / "data" / "status.json").read_text())
-    taken = status["endpoint"].split("/")[2]
-    common = ("--rpc", rpc, "--dev-account", "3")
-    tally(
-        marked, folder, "node", "init", "down", "--blocks", "0:4", "--rpc", "http://127.0.0.1:9", "--dev-account", "3"
-    )
-    tally(marked, folder, "node", "init", "unstaked", "--blocks", "0:4", *common)
-    tally(marked, folder, "node", "init", "outside", "--blocks", "4:99", *common)
-    tally(marked, folder, "node", "init", "port", "--blocks", "0:4", "--listen", taken, *common)
-    tally(marked, folder, "stake", "1000", "--config", "port/node.toml")
-    words = {"down": "127.0.0.1:9", "unstaked": "tally stake", "outside": "99", "port": "in use"}
-    for name, word in words.items():
-        done = tally(marked, folder, "node", "start", "--config", f"{name}/node.toml", check=False)
-        assert done.returncode in (1, 3), name
-        assert word in done.stderr, (name, done.stderr)
-        assert "Traceback" not in done.stderr, done.stderr
+    common = ("--rpc", by_hand.rpc, "--dev-account", "3")
+    init = ("node", "init")
+    by_hand.tally(*init, "down", "--blocks", "0:4", "--rpc", "http://127.0.0.1:9", "--dev-account", "3")
+    by_hand.tally(*init, "unstaked", "--blocks", "0:4", *common)
+    for name, word in (("down", "127.0.0.1:9"), ("unstaked", "tally stake")):
+        _assert_named(by_hand.tally("node", "start", "--config", f"{name}/node.toml", check=False), word)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = f"127.0.0.1:{taken.getsockname()[1]}"
+        by_hand.tally(*init, "port", "--blocks", "0:4", "--listen", port, *common)
+        by_hand.tally("stake", "1000", "--config", "port/node.toml")
+        _assert_named(by_hand.tally("node", "start", "--config", "port/node.toml", check=False), "in use")
+    config = by_hand.folder / "port" / "node.toml"
+    config.write_text(config.read_text().replace('"0:4"', '"4:99"'))
+    _assert_named(by_hand.tally("node", "start", "--config", "port/node.toml", check=False), "99")
