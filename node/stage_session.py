@@ -120,8 +120,9 @@ class StageSession:
         """Handle a message; returns whether it ended the session."""
         match message_of(frame):
             case VoucherMessage() as message:
-                await self._take_voucher(message)
-                await self._forward(frame)
+                signed = self._checked_voucher(message)
+                await self._forward(frame)  # the later stages write it to their disks while this one does
+                await self._hold(signed)
                 return False
             case Close():
                 self._closed = True
@@ -134,8 +135,7 @@ class StageSession:
             case other:
                 raise Refused(FailureCode.PROTOCOL, f"{type(other).__name__} has no place in a running session")
 
-    async def _take_voucher(self, message: VoucherMessage) -> None:
-        """Check a voucher and put it on disk; only then does it count."""
+    def _checked_voucher(self, message: VoucherMessage) -> SignedVoucher:
         terms = self.terms
         voucher = Voucher(terms.route.channel, amount_of(message.cumulative), message.work)
         signed = SignedVoucher(terms.key, voucher, message.signature)
@@ -147,8 +147,12 @@ class StageSession:
             previous=self.credit.paid,
             work=session_work(terms.digest, message.positions),
         )
+        return signed
+
+    async def _hold(self, signed: SignedVoucher) -> None:
+        """Put a checked voucher on disk; only then does it count."""
         await asyncio.to_thread(self._ledger.hold_voucher, signed)
-        self.credit.paid = voucher.cumulative
+        self.credit.paid = signed.voucher.cumulative
 
     async def _work_frame(self, frame: Frame) -> None:
         self._check_order(frame)

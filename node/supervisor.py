@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from node.lifetime import stop_event
+from node.lifetime import run_loop, stop_event
 from node.log import LOG_FILE, configure_logging
 from node.settings import NodeSettings
 
@@ -51,7 +51,7 @@ def _become_node(settings: NodeSettings, wait_seconds: float, lifeline: int) -> 
         for target, source in ((0, lifeline), (1, log), (2, log)):
             os.dup2(source, target)
         configure_logging()
-        asyncio.run(_serve(settings, wait_seconds))
+        run_loop(_serve(settings, wait_seconds))
         status = 0
     except Exception as error:  # a fork must not unwind into its parent's frames
         sys.stderr.write(f"error: {error}\n")

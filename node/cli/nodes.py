@@ -1,6 +1,5 @@
 """`tally node`: set up, start, look at and stop a node."""
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -94,7 +93,7 @@ def start(
 
 
 def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
-    from node.lifetime import stop_event
+    from node.lifetime import run_loop, stop_event
     from node.log import configure_logging
     from node.node_process import run_node
 
@@ -105,7 +104,7 @@ def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
             settings, stop_event(watch_stdin=watch_stdin), wait, lambda endpoint: _ready(settings.blocks, endpoint)
         )
 
-    asyncio.run(serve())
+    run_loop(serve())
 
 
 def _ready(blocks: str, endpoint: str) -> None:

@@ -1,6 +1,5 @@
 """`tally run`, `pull`, `manifest`, `network`: the client's commands."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +40,7 @@ def run(
     """Continue a prompt over the network, pay for it, and show the bill. Every stage can read what you send."""
     from node.cli.bills import bill_json, bill_table
     from node.generation import ClientModel, generate_text
+    from node.lifetime import run_loop
     from sharding.sampling import SamplingParams
 
     client_model = ClientModel.from_folder(model or load_client_settings().model)
@@ -50,7 +50,7 @@ def run(
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
     data_dir = load_client_settings().data_dir
-    generated = asyncio.run(generate_text(network, client_model, signer, request, data_dir, show))
+    generated = run_loop(generate_text(network, client_model, signer, request, data_dir, show))
     show("\n")
     if as_json:
         print_json({"text": generated.text, **bill_json(generated.report)})

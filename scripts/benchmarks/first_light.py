@@ -6,7 +6,6 @@ four engines called one after the other in this process, shared out over the fiv
 """
 
 import argparse
-import asyncio
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from node.demo import CLIENT_ACCOUNT, bring_up
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.generation import model_terms, running_client
+from node.lifetime import run_loop
 from node.network import Network
 from sharding.engine import Chunk
 from sharding.float_engine import FloatEngine
@@ -67,7 +67,7 @@ def _measure(folder: Path, model: Path, options: argparse.Namespace, say: Callab
         network = bring_up(folder, chain.url, nodes)
         setup = time.perf_counter() - began
         say(f"{options.stages} nodes serve after {setup:.1f} s on the {chain.kind} chain")
-        rounds = asyncio.run(_rounds(network, model, folder, options, say))
+        rounds = run_loop(_rounds(network, model, folder, options, say))
     with LocalChain(plan.chain) as chain:
         gas = measure_gas(chain.url)
         kind = chain.kind
