@@ -1,11 +1,13 @@
 # One command per job. `make` alone lists them.
 #
 #   PYTHON=python3.12   another interpreter (3.11 or newer)
+#   WORKERS=4           test processes side by side (2)
 #   TORCH_INDEX=        do not try PyTorch's CPU index: take torch from the default index (a CUDA build on Linux)
 
 PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TEXT ?=
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,11 +23,11 @@ PACKAGES := sharding verification incentives node
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-demo: $(RUN_STAMP) ## a chain, contracts and three nodes on this machine: an answer, its receipts, its bill
+demo: $(RUN_STAMP) ## a chain, contracts and four nodes on this machine: an answer, its bill, every balance
 	@$(BIN)/tally demo
 
 test: $(DEV_STAMP) $(NPM_STAMP) ## all tests: units, contracts, whole system
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import order, contracts rebuilt and compared
 	$(BIN)/ruff check .
@@ -35,7 +37,7 @@ lint: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import order, contracts rebuilt
 	$(BIN)/python scripts/build_contracts.py --check
 
 bench: $(DEV_STAMP) ## speed and gas, measured on this machine
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/bench.py first-light
 
 model: $(DEV_STAMP) ## train the demo model again: make model TEXT=book.txt
 	@test -n "$(TEXT)" || { echo 'say which text to train on: make model TEXT=book.txt' >&2; exit 2; }
@@ -66,7 +68,7 @@ $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)
-	@$(PIP) install --quiet -c constraints.txt -e '.[dev]' hatchling
+	@$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # Brings solc and anvil. Only tests and lint need it; without npm the node that pip installed runs the npm that came with it.

@@ -104,7 +104,11 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
-        raise ManifestMalformed(f"{path.name} cannot be read: {error.strerror}", file=path.name) from error
+        message = (
+            f"{path.name} cannot be read: {error.strerror}; write it with `tally manifest FOLDER` where the whole model is,"
+            " and copy it to where only a span is"
+        )
+        raise ManifestMalformed(message, file=path.name) from error
     if len(raw) > MAX_MANIFEST_BYTES:
         raise ManifestMalformed(f"{path.name} is larger than {MAX_MANIFEST_BYTES} bytes", file=path.name)
     return raw

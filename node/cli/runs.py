@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import TaskID
 
 from node.cli.options import (
     DeploymentOption,
@@ -70,13 +71,26 @@ def pull(
     repo: Annotated[str, typer.Argument(help="ORG/NAME on the hub.")],
     blocks: Annotated[str | None, typer.Option(help="Only what this span needs, such as 0:4.")] = None,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
-    to: Annotated[Path | None, typer.Option(help="Folder; default: the hub's cache.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder.", show_default="HF_HOME/tallystick/ORG--NAME/COMMIT")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a model, or only the files that hold a span of its blocks."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
     from node.pull import pull as pull_model
 
-    result = pull_model(repo, Span.parse(blocks) if blocks else None, revision=revision, to=to)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, disable=as_json, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(file: str, done: int, size: int | None) -> None:
+            task = tasks.setdefault(file, TaskID(-1))
+            if task == TaskID(-1):
+                task = tasks[file] = bars.add_task(file)
+            bars.update(task, completed=done, total=size)
+
+        span = Span.parse(blocks) if blocks else None
+        result = pull_model(repo, span, revision=revision, to=to, progress=report)
     if as_json:
         print_json(
             {
