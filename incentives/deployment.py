@@ -41,7 +41,7 @@ class SuiteParams:
     """What payees have to settle after a payer wants its money back."""
 
 
-LOCAL_TESTNET = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
+LOCAL_TESTNET = SuiteParams(min_stake=100 * ONE, unbonding_s=60, close_delay_s=60)
 """For chains of one's own: nobody waits a week to see a withdrawal."""
 
 

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from incentives.errors import InvalidSignature
-from incentives.payees import payee_words
-from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
+from incentives.payees import WHOLE_BPS, payee_words
+from incentives.prices import RoutePrice, StagePrice, route_payees, route_price, stage_price
 from incentives.signing import recover
 from incentives.vouchers import ChannelKey
 from node.directory import Directory, NodeRecord
@@ -49,6 +49,8 @@ class Admitted:
     payees: tuple[bytes, ...]
     price: RoutePrice
     locked: int
+    seconds_left: int
+    """Until the route expires, by the chain's clock when it was admitted."""
     sampling: SamplingParams
     salt: bytes
     prompt_tokens: int
@@ -63,6 +65,12 @@ class Admitted:
     def is_last(self) -> bool:
         """Whether this stage gives tokens."""
         return self.stage == len(self.route.stages) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Funds:
+    locked: int
+    seconds_left: int
 
 
 class Admission:
@@ -80,17 +88,21 @@ class Admission:
         stage = self._own_stage(route)
         key = channel_key(opening.channel)
         client = _signed_by_client(digest, opening.signature, key)
-        await self._check_upstream(route, stage, remote, client)
         self._check_terms(route, stage)
         sampling = _checked_sampling(opening, route)
         offers = _offers(route)
         price = route_price(offers, self._terms.num_blocks)
         payees = _checked_payees(opening, offers, self._terms.num_blocks)
         capacity = self._checked_capacity(opening)
-        locked = await self._check_chain(route, key)
+        self._check_share(offers[stage], payees[stage], price)
+        await self._check_upstream(route, stage, remote, client)
+        first_part = price.prefill_cost(opening.prompt_tokens) + price.decode_cost(
+            min(route.window, opening.max_tokens)
+        )
+        funds = await self._check_chain(route, key, first_part)
         return Admitted(
-            route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, locked,
-            sampling, opening.salt, opening.prompt_tokens, capacity,
+            route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, funds.locked,
+            funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity,
         )  # fmt: skip
 
     def _own_stage(self, route: Route) -> int:
@@ -147,17 +159,26 @@ class Admission:
             )
         return capacity
 
-    async def _check_chain(self, route: Route, key: ChannelKey) -> int:
-        """The channel must be open and funded, and the route not expired. Returns the locked amount."""
+    def _check_share(self, offer: StagePrice, payee: bytes, price: RoutePrice) -> None:
+        """Shares are whole basis points: next to a very dear stage, one could be rounded to a part of its own price."""
+        earned = int.from_bytes(payee[20:], "big") * price.per_token
+        if 100 * earned < 99 * WHOLE_BPS * stage_price(offer, self._terms.num_blocks):
+            raise Refused(FailureCode.WRONG_ROUTE, "this stage's share of the route's price is rounded below its ask")
+
+    async def _check_chain(self, route: Route, key: ChannelKey, first_part: int) -> "_Funds":
+        """The channel must be open, with enough for the prompt and one window, and the route not expired."""
         now = (await asyncio.to_thread(self._network.chain.head)).timestamp
         if not now < route.expiry <= now + MAX_ROUTE_SECONDS:
             raise Refused(FailureCode.WRONG_ROUTE, f"the route expires at {route.expiry}, the chain's clock says {now}")
         if key.id(self._network.money_domain) != route.channel:
             raise Refused(FailureCode.CHANNEL, "the channel's key is not the one that the route names")
         state = await asyncio.to_thread(self._network.channels.state, route.channel)
-        if state.locked <= state.settled or state.closes_at:
-            raise Refused(FailureCode.CHANNEL, "the channel is not open on chain, or has nothing left; open one first")
-        return state.locked
+        if state.closes_at or state.locked - state.settled < first_part:
+            raise Refused(
+                FailureCode.CHANNEL,
+                f"the channel is not open on chain, or has less left than the {first_part} of the prompt and one window",
+            )
+        return _Funds(state.locked, route.expiry - now)
 
 
 def _signed_by_client(digest: bytes, signature: bytes, key: ChannelKey) -> Address:

@@ -10,9 +10,11 @@ from incentives.payees import Payee
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
 from incentives.signing import Signer, recover
 from node.channel_book import ChannelBook, OpenedChannel
+from node.channel_care import sync
+from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
 from node.client_session import ClientSession, OpenRoute, Request
 from node.directory import Directory, NodeRecord
-from node.errors import NodeError, PeerError, PromptTooLong, ProtocolViolation, SessionFailed
+from node.errors import NodeError, NoRoute, ProtocolViolation
 from node.messages import (
     Accepted,
     Attach,
@@ -28,7 +30,7 @@ from node.messages import (
     sampling_message,
 )
 from node.network import Network
-from node.refusals import FailureCode
+from node.refusals import FailureCode, opening_seconds
 from node.router import plan_stages
 from node.transport import Stream, Transport
 from node.wire import Frame, FrameType
@@ -37,8 +39,7 @@ from verification.routes import AUDIT_NONE, ZERO_HASH, Route, RouteStage, profil
 
 log = logging.getLogger(__name__)
 
-MAX_ROUTE_ATTEMPTS = 3
-OPENING_SECONDS = 20.0
+MAX_ROUTE_ATTEMPTS = 5
 ROUTE_SECONDS = 3600
 DEFAULT_WINDOW_TOKENS = 16
 
@@ -88,22 +89,27 @@ class Client:
         """One at a time: two sessions must not take one channel, nor sign two permits with one nonce."""
 
     async def open(self, request: Request) -> ClientSession:
-        """Open a session; a node that cannot be reached is left out of the next attempt, three attempts in all.
+        """Open a session; where a stage fails, try routes without it, then without the stage that accused it.
 
-        Raises: PromptTooLong, NoRoute, SessionFailed, ChainError.
+        Raises: PromptTooLong, NoRoute, PriceTooHigh, SessionFailed (of the last attempt), ChainError.
         """
         self._check_length(request)
-        excluded: set[Address] = set()
-        for attempt in range(1, MAX_ROUTE_ATTEMPTS + 1):
-            stages = await self._plan(excluded)
+        to_try: list[frozenset[Address]] = [frozenset()]
+        attempts = 0
+        failure: NodeError | None = None
+        while to_try and attempts < MAX_ROUTE_ATTEMPTS:
+            excluded = to_try.pop(0)
             try:
+                stages = await self._plan(excluded)
+                attempts += 1
                 return await self._open_on(stages, request)
             except SessionFailed as error:
-                log.warning("attempt %d: %s", attempt, error)
-                if attempt == MAX_ROUTE_ATTEMPTS or not _worth_another_route(error):
-                    raise
-                excluded.add(Address(error.node))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                log.warning("attempt %d: %s", attempts, error)
+                failure = error
+                to_try += [excluded | {suspect} for suspect in _suspects(error, stages)]
+            except (NoRoute, PriceTooHigh) as error:
+                failure = failure or error
+        raise failure or NoRoute([], self._context.model.num_blocks)
 
     def _check_length(self, request: Request) -> None:
         limit = self._context.model.max_positions
@@ -112,7 +118,7 @@ class Client:
         if len(request.prompt) + request.max_tokens > limit:
             raise PromptTooLong(len(request.prompt), request.max_tokens, limit)
 
-    async def _plan(self, excluded: set[Address]) -> tuple[RouteStage, ...]:
+    async def _plan(self, excluded: frozenset[Address]) -> tuple[RouteStage, ...]:
         context = self._context
         records = await context.directory.records()
         return plan_stages(
@@ -123,10 +129,12 @@ class Client:
     async def _open_on(self, stages: tuple[RouteStage, ...], request: Request) -> ClientSession:
         offers = [StagePrice(stage.node, stage.span, stage.ask) for stage in stages]
         price = route_price(offers, self._context.model.num_blocks)
+        if price.per_token > request.max_price:
+            raise PriceTooHigh(price.per_token, request.max_price)
         payees = route_payees(offers, self._context.model.num_blocks)
         need = price.prefill_cost(len(request.prompt)) + price.decode_cost(request.max_tokens)
         async with self._funding:
-            channel = await asyncio.to_thread(self._funded_channel, payees, need)
+            channel = await asyncio.shield(asyncio.to_thread(self._funded_channel, payees, need))
         try:
             draft = await asyncio.to_thread(self._draft, stages, request, price, payees, channel)
             return await self._accept(draft, request)
@@ -150,10 +158,9 @@ class Client:
         """An idle channel that the chain knows as the book does; a local chain that began anew has none of the old."""
         context = self._context
         while (channel := context.book.idle(payees, context.signer.address)) is not None:
-            state = context.network.channels.state(channel.channel)
-            if state.is_open and state.locked == channel.locked:
-                return channel
-            context.book.set_state(channel.channel, "closing" if state.closes_at else "reclaimed")
+            if sync(context.book, context.network, channel).is_open:
+                return context.book.get(channel.channel)
+            context.book.set_state(channel.channel, "reclaimed")
         return None
 
     def _lock(self, channel: OpenedChannel, amount: int) -> None:
@@ -237,20 +244,22 @@ class Client:
             raise _failure(FailureCode.PROTOCOL, "answered an Attach with something else", last, opened.route)
 
 
-def _worth_another_route(error: SessionFailed) -> bool:
-    """Whether a route without the failed node could do better."""
-    return error.code in (FailureCode.STAGE_LOST, FailureCode.BUSY, FailureCode.NOT_STAKED, FailureCode.WRONG_MODEL)
+def _suspects(error: SessionFailed, stages: tuple[RouteStage, ...]) -> list[Address]:
+    """Whom to do without: the stage that is said to have failed, or else the one before it, which said so."""
+    nodes = [stage.node for stage in stages]
+    accused = nodes.index(Address(error.node)) if error.node in nodes else 0
+    return nodes[accused : accused + 1] + nodes[max(accused - 1, 0) : accused]
 
 
 async def _ask(stream: Stream, message: Open | Attach, route: Route, stage: int) -> Message:
     """Send a message and take its answer. Raises: SessionFailed for a Failure, a silence or a broken stream."""
     try:
         await stream.send(message_frame(message, route.nonce[:16], route.epoch))
-        async with asyncio.timeout(OPENING_SECONDS):
+        async with asyncio.timeout(opening_seconds(len(route.stages) + 1)):
             answer = _control_message(await stream.recv())
     except TimeoutError as error:
-        raise _failure(FailureCode.IDLE, f"no answer in {OPENING_SECONDS:.0f} s", stage, route) from error
-    except PeerError as error:
+        raise _failure(FailureCode.IDLE, "no answer in time", stage, route) from error
+    except NodeError as error:
         raise _failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
     if isinstance(answer, Failure):
         raise _failure(FailureCode.read(answer.code), answer.message, answer.stage, route)
@@ -264,8 +273,8 @@ def _control_message(frame: Frame) -> Message:
 
 
 def _failure(code: FailureCode, message: str, stage: int, route: Route) -> SessionFailed:
-    node = route.stages[stage].node if stage < len(route.stages) else "unknown"
-    return SessionFailed(code, message, stage, node)
+    named = stage if stage < len(route.stages) else 0  # who names a stage that is not there is at fault itself
+    return SessionFailed(code, message, named, route.stages[named].node)
 
 
 def _check_acceptances(answer: Accepted, draft: _Draft, records: dict[Address, NodeRecord], window: int) -> None:

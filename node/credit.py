@@ -20,6 +20,8 @@ class SessionCredit:
     paid_before: int
     """The voucher on disk when the session began."""
     paid: int
+    locked: int = 2**96 - 1
+    """What the channel can ever pay."""
     positions: int = 0
     """Positions computed in this session."""
 
@@ -34,8 +36,13 @@ class SessionCredit:
         return self.price.prefill_cost(prefill) + self.price.decode_cost(positions - prefill)
 
     def allows(self, rows: int) -> bool:
-        """Whether `rows` more positions are covered by what is paid, or for decoding by the window's credit."""
+        """Whether `rows` more positions are covered by what is paid, or for decoding by the window's credit.
+
+        Never past what the channel has locked: credit beyond it could not be collected.
+        """
         after = self.positions + rows
+        if self.earned_before + self.cost_of(after) > self.locked:
+            return False
         if after <= self.prompt_tokens:
             return self.cost_of(after) <= self.paid - self.paid_before
         owed = self.earned_before + self.cost_of(after) - self.paid

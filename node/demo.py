@@ -8,10 +8,10 @@ from incentives.chain import Web3Chain
 from incentives.deploy import SuiteParams, deploy_suite
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
-from incentives.units import ONE
+from incentives.units import ONE, parse_amount
 from node.channel_book import ChannelBook
 from node.cli.bills import bill_json, bill_table
-from node.cli.output import console, print_json
+from node.cli.output import console, print_json, printable
 from node.client_session import Report
 from node.demo_nodes import DEPLOYMENT_FILE, READY_SECONDS, DemoNode, DemoNodes, DemoPlan
 from node.demo_report import (
@@ -28,6 +28,7 @@ from node.generation import ClientModel, Generated, generate_text
 from node.keys import load_keys
 from node.lifetime import run_loop
 from node.network import Network, from_deployment
+from node.settings import DEFAULT_MAX_PRICE
 from node.store import Store
 from sharding.sampling import SamplingParams
 from verification.addresses import Address
@@ -39,6 +40,7 @@ DEMO_PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=1)
 SETTLE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 GAS_COINS = 10**18
+MAX_PRICE = parse_amount(DEFAULT_MAX_PRICE)
 
 
 def run_on(plan: DemoPlan, folder: Path, rpc_url: str, nodes: DemoNodes, *, as_json: bool) -> None:
@@ -119,7 +121,7 @@ class _Demo:
 
     def _generate(self, *, quiet: bool) -> Generated:
         model = ClientModel.from_folder(self._plan.model)
-        request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens)
+        request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens, MAX_PRICE)
         show = _ignore_piece if quiet else _print_piece
         show(self._plan.prompt)
         generated = run_loop(generate_text(self._network, model, self._client, request, self._data_dir, show))
@@ -175,7 +177,7 @@ def _poll(condition: Callable[[], bool], what: str) -> None:
 
 
 def _print_piece(piece: str) -> None:
-    console.print(piece, end="", markup=False, soft_wrap=True)
+    console.print(printable(piece), end="", markup=False, soft_wrap=True)
 
 
 def _ignore_piece(piece: str) -> None:

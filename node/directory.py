@@ -12,6 +12,7 @@ from sharding.span import Span
 from verification.addresses import Address
 
 REFRESH_SECONDS = 5.0
+UNKNOWN_REFRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Directory:
 
     async def record(self, node: Address) -> NodeRecord:
         """Return one node; a node that is not known yet is looked for once more. Raises: UnknownNode."""
-        asked = time.monotonic()
+        asked = time.monotonic() - UNKNOWN_REFRESH_SECONDS  # or strangers' names would cost a reading each
         found = (await self.records()).get(node) or (await self.records(newer_than=asked)).get(node)
         if found is None:
             raise UnknownNode(node)

@@ -26,11 +26,10 @@ NodeError
 ├── ListenFailed             the system does not let this node listen there
 ├── StoreError               the node's database cannot be trusted
 ├── StoreLocked              another process holds the database
-├── PromptTooLong            more tokens than the model's context holds
-├── SessionFailed            a generation ended early; carries what was generated
 ├── NotStaked                this node has no stake, or other keys than the chain knows
 ├── NodeStartFailed          a node process ended or did not serve in time
 ├── Refused                  this node's own no to a peer: refusals.py
+├── ClientError              what ends a client's request: its leaves are in client_errors.py
 ├── PullError                a model could not be fetched: its leaves are in pull_errors.py
 └── LocalChainError          the local chain: its leaves are in devchain/chain_errors.py
 """
@@ -238,33 +237,8 @@ class StoreLocked(NodeError):
     """Another process holds the database."""
 
     def __init__(self, directory: Path | str) -> None:
-        super().__init__(f"{directory} is in use by another node process; stop it first")
+        super().__init__(f"{directory} is in use by another tally process; wait for it or stop it first")
         self.directory = directory
-
-
-class PromptTooLong(NodeError):
-    """The prompt and the tokens asked for do not fit the model's context."""
-
-    def __init__(self, prompt_tokens: int, max_tokens: int, limit: int) -> None:
-        super().__init__(
-            f"{prompt_tokens} prompt tokens and {max_tokens} new ones are past the context of {limit};"
-            " shorten the prompt or ask for fewer tokens"
-        )
-        self.prompt_tokens = prompt_tokens
-        self.max_tokens = max_tokens
-        self.limit = limit
-
-
-class SessionFailed(NodeError):
-    """A generation ended early; what was generated is in `generated`."""
-
-    def __init__(self, code: str, message: str, stage: int, node: str, generated: tuple[int, ...] = ()) -> None:
-        super().__init__(f"stage {stage} ({node}) ended the session: {code}: {message}")
-        self.code = code
-        self.message = message
-        self.stage = stage
-        self.node = node
-        self.generated = generated
 
 
 class NotStaked(NodeError):

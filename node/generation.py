@@ -33,10 +33,10 @@ class ClientModel:
         stop_tokens = frozenset(ModelSpec.from_folder(folder).eos_token_ids)
         return cls(Tokenizer.from_folder(folder), model_terms(folder), stop_tokens)
 
-    def request(self, prompt: str, sampling: SamplingParams, max_tokens: int) -> Request:
+    def request(self, prompt: str, sampling: SamplingParams, max_tokens: int, max_price: int) -> Request:
         """Tokenise a prompt. Raises: SamplingError."""
         sampling.validate()
-        return Request(tuple(self.tokenizer.encode(prompt)), sampling, max_tokens, self.stop_tokens)
+        return Request(tuple(self.tokenizer.encode(prompt)), sampling, max_tokens, max_price, self.stop_tokens)
 
 
 def model_terms(folder: Path) -> ModelTerms:

@@ -33,11 +33,17 @@ def load_keys(settings: NodeSettings) -> NodeKeys:
 
 
 def running_pid(data_dir: Path) -> int | None:
-    """The process that serves from a data directory, if one says so."""
+    """The process that serves from a data directory, if one says so and lives."""
+    return recorded_process(data_dir / STATUS_FILE)
+
+
+def recorded_process(path: Path) -> int | None:
+    """The process that a file names by `pid` and moment of creation, if it lives."""
     try:
-        status = json.loads((data_dir / STATUS_FILE).read_text())
-        process = psutil.Process(int(status["pid"]))
-        same = abs(process.create_time() - float(status["created"])) < SAME_PROCESS_SECONDS
+        record = json.loads(path.read_text())
+        process = psutil.Process(int(record["pid"]))
+        same = abs(process.create_time() - float(record["created"])) < SAME_PROCESS_SECONDS
+        alive = process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
-    return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+    return process.pid if same and alive else None

@@ -70,7 +70,7 @@ def check_stake(network: Network, settings: NodeSettings, keys: NodeKeys) -> Non
         raise NotStaked(owner, "has not joined; run `tally stake AMOUNT --config node.toml`")
     if (identity.signer, identity.peer) != (keys.signer.address, keys.identity.peer):
         raise NotStaked(
-            owner, "joined with other keys than those in data_dir; restore them or rotate with `tally stake --rotate`"
+            owner, "joined with other keys than those in data_dir; restore them, or make the node leave and stake again"
         )
     bonded, minimum = network.stakes.stake_of(owner).bonded, network.deployment.params.min_stake
     if bonded < minimum:
@@ -87,6 +87,11 @@ def announce_if_new(
     if current is not None and (current.manifest, current.start, current.end, current.ask, current.endpoint) == wanted:
         return None
     return network.stakes.announce(keys.signer, owner, *wanted)
+
+
+def settle_interval(settings: NodeSettings, network: Network) -> float:
+    """Seconds between rounds: several must fit into the time that a payer waits for its money back."""
+    return min(settings.settle_every_seconds, network.deployment.params.close_delay_s / 4)
 
 
 class NodeProcess:
@@ -112,6 +117,7 @@ class NodeProcess:
         context = self._context(keys, network, engine, ledger, self._transport)
         self._server = StageServer(context)
         minimum = max(1, settings.collect_minimum_units)
+        self._settle_every = settle_interval(settings, network)
         self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum)
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
@@ -152,7 +158,7 @@ class NodeProcess:
 
     async def serve_until(self, stop: asyncio.Event) -> None:
         """Serve and settle until told to stop."""
-        settling = asyncio.create_task(keep_settling(self._settlement, self._settings.settle_every_seconds))
+        settling = asyncio.create_task(keep_settling(self._settlement, self._settle_every))
         try:
             await stop.wait()
         finally:

@@ -15,6 +15,7 @@ from incentives.errors import (
     WrongWork,
 )
 from node.errors import (
+    ClosedHere,
     FrameTooLarge,
     MalformedFrame,
     MalformedMessage,
@@ -96,6 +97,7 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (PeerTimeout, FailureCode.IDLE),
     (TimeoutError, FailureCode.IDLE),
     (PeerClosed, FailureCode.PEER_LOST),
+    (ClosedHere, FailureCode.PEER_LOST),
     (UnknownNode, FailureCode.NOT_STAKED),
     (InvalidSignature, FailureCode.SIGNATURE),
     (VoucherStale, FailureCode.VOUCHER_STALE),
@@ -123,3 +125,8 @@ def refusal_of(error: BaseException) -> Refused:
         if isinstance(error, kind):
             return Refused(code, str(error))
     return Refused(FailureCode.INTERNAL, "the node met an error that it does not know; its operator's log has it")
+
+
+def opening_seconds(stages: int) -> float:
+    """How long to wait for the answer to an Open that has `stages` stages before it."""
+    return 2.0 + 3.0 * stages

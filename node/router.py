@@ -27,6 +27,7 @@ def plan_stages(
         record
         for record in records
         if record.manifest == manifest
+        and record.ask > 0  # vouchers must rise
         and record.bonded >= minimum_stake
         and record.node not in excluded
         and record.span.end <= num_blocks

@@ -26,7 +26,7 @@ from node.messages import (
     message_of,
 )
 from node.network import Network
-from node.refusals import FailureCode, Refused, refusal_of
+from node.refusals import FailureCode, Refused, opening_seconds, refusal_of
 from node.stage_session import StageSession
 from node.transport import Listener, Stream, Transport
 from node.wire import Frame, FrameType
@@ -35,11 +35,12 @@ from sharding.engine import Engine
 from sharding.errors import ShardingError
 from verification.addresses import address_bytes
 from verification.errors import VerificationError
+from verification.routes import MAX_STAGES
 
 log = logging.getLogger(__name__)
 
-OPENING_SECONDS = 20.0
-"""An Open runs down the whole route and back in this time."""
+FIRST_FRAME_SECONDS = 5.0
+"""A stream that opens says what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class StageServer:
         """Serve one authenticated stream to its end. Raises nothing that a peer can cause."""
         session = bytes(16)
         try:
-            async with asyncio.timeout(OPENING_SECONDS):
+            async with asyncio.timeout(FIRST_FRAME_SECONDS):
                 frame = await stream.recv()
             session = frame.session
             await self._serve_opening(stream, frame)
@@ -146,17 +147,23 @@ class StageServer:
             record = await self._context.directory.record(node)
             stream = await self._context.transport.dial(record.endpoint, record.peer)
         except NodeError as error:
-            raise Refused(
-                FailureCode.STAGE_LOST, f"stage {index} ({node}) cannot be reached: {error}", index
-            ) from error
+            log.info("stage %d (%s) cannot be reached: %s", index, node, error)
+            raise _unreachable(index, node) from error  # no details: they would map this node's network for strangers
         try:
-            await stream.send(message_frame(opening, admitted.session, admitted.route.epoch))
-            async with asyncio.timeout(OPENING_SECONDS):
-                answer = await stream.recv()
-            return Downstream(stream, _accepted(answer, index))
+            return await self._exchange_open(stream, opening, admitted, index)
         except BaseException:
             await stream.close()
             raise
+
+    async def _exchange_open(self, stream: Stream, opening: Open, admitted: Admitted, index: int) -> "Downstream":
+        """Each stage waits less long than the one before it, so that the one next to a silent stage names it."""
+        try:
+            await stream.send(message_frame(opening, admitted.session, admitted.route.epoch))
+            async with asyncio.timeout(opening_seconds(len(admitted.route.stages) - index)):
+                answer = await stream.recv()
+        except (NodeError, TimeoutError) as error:
+            raise _unreachable(index, admitted.route.stages[index].node) from error
+        return Downstream(stream, _accepted(answer, index))
 
     async def _run_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> None:
         engine, worker = self._context.engine, self._context.worker
@@ -173,7 +180,7 @@ class StageServer:
         context = self._context
         session = StageSession(
             admitted, stream, downstream.stream if downstream else None, context.engine, context.worker,
-            context.ledger, context.network.money_domain, context.idle_seconds,
+            context.ledger, context.network, context.idle_seconds,
         )  # fmt: skip
         self._sessions[admitted.digest] = session
         return session
@@ -203,12 +210,17 @@ class Downstream:
     accepts: list[Accept]
 
 
+def _unreachable(index: int, node: str) -> Refused:
+    return Refused(FailureCode.STAGE_LOST, f"stage {index} ({node}) cannot be reached or does not answer", index)
+
+
 def _accepted(frame: Frame, stage: int) -> list[Accept]:
     message = message_of(frame) if frame.type is FrameType.CONTROL else None
     match message:
         case Accepted(accepts=tuple(accepts)):
             return list(accepts)
         case Failure(code=code, message=text, stage=failed):
-            raise Refused(FailureCode.read(code), text, max(failed, stage))
+            known = failed if stage <= failed < MAX_STAGES else stage
+            raise Refused(FailureCode.read(code), text, known)
         case _:
             raise Refused(FailureCode.PROTOCOL, f"stage {stage} answered an Open with something else")

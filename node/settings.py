@@ -21,6 +21,8 @@ from verification.errors import MalformedAddress
 DEFAULT_RPC_URL = "http://127.0.0.1:8545"
 DEFAULT_ASK = "0.000001"
 """Whole tokens per model token and block."""
+DEFAULT_MAX_PRICE = "0.0001"
+"""Whole tokens that one model token may cost through all stages, unless the client says otherwise."""
 MAX_SETTINGS_BYTES = 64 * 1024
 
 
@@ -46,6 +48,12 @@ def _checked_amount(text: str) -> str:
     return text
 
 
+def _checked_price(text: str) -> str:
+    if parse_amount(_checked_amount(text)) == 0:
+        raise ValueError("an ask of 0 cannot be paid by vouchers, which must rise; ask for a little more")
+    return text
+
+
 def _checked_listen(text: str) -> str:
     match = re.fullmatch(r"(?P<host>[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", text)
     if match is None or int(match["port"]) > 65535:
@@ -63,7 +71,7 @@ class NodeSettings(BaseModel):
     owner: Annotated[str, AfterValidator(_checked_address)]
     listen: Annotated[str, AfterValidator(_checked_listen)] = "127.0.0.1:7100"
     endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
-    ask: Annotated[str, AfterValidator(_checked_amount)] = DEFAULT_ASK
+    ask: Annotated[str, AfterValidator(_checked_price)] = DEFAULT_ASK
     data_dir: Path = Path("data")
     rpc_url: str = DEFAULT_RPC_URL
     deployment: Path = Path("deployments/31337.json")
@@ -72,7 +80,9 @@ class NodeSettings(BaseModel):
     max_sessions: int = Field(default=64, ge=1, le=4096)
     max_window_tokens: int = Field(default=64, ge=1, le=4096)
     session_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
-    collect_at_least: Annotated[str, AfterValidator(_checked_amount)] = "0"  # smaller shares are left to grow
+    collect_at_least: Annotated[str, AfterValidator(_checked_amount)] = (
+        "0.00001"  # what a transaction must bring in, or it waits
+    )
     settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
 
     @property

@@ -69,7 +69,7 @@ class Settlement:
         for each in held:
             done += self._try(self._settle, each, at_once)
         for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
-            done += self._try(self._collect, each)
+            done += self._try(self._collect, each, at_once)
         return done
 
     def _try(self, step: Callable[..., list[Settled]], held: HeldChannel, *args: object) -> list[Settled]:
@@ -85,10 +85,16 @@ class Settlement:
         if held.voucher is None or owed == 0:
             self._waits.pop(held.channel, None)
             return []
+        if not at_once and not self._worth_it(held, owed):
+            return []  # a payer could have nodes burn their gas on promises of next to nothing
         if not (at_once or state.closes_at or self._is_turn(held, state)):
             return []
         sent = self._network.channels.settle(self._signer, held.voucher)
         return [Settled("settle", held.channel, owed, sent.gas_used, sent.tx_hash)]
+
+    def _worth_it(self, held: HeldChannel, owed: int) -> bool:
+        share = parse_payees(held.payees)[held.stage].share_of(owed)
+        return share >= self._minimum
 
     def _is_turn(self, held: HeldChannel, state: ChannelState) -> bool:
         if self._busy(held.channel):
@@ -99,10 +105,10 @@ class Settlement:
         self._waits[held.channel] = _Wait(state.settled, rounds + 1)
         return rounds >= held.stage
 
-    def _collect(self, held: HeldChannel) -> list[Settled]:
+    def _collect(self, held: HeldChannel, at_once: bool) -> list[Settled]:
         payees = parse_payees(held.payees)
         amount = self._network.channels.collectable(payees, held.stage)
-        if amount < self._minimum:
+        if amount < (1 if at_once else self._minimum):
             return []
         sent = self._network.channels.collect(self._signer, payees, held.stage)
         return [Settled("collect", held.channel, amount, sent.gas_used, sent.tx_hash)]

@@ -6,16 +6,20 @@ is on disk, and the server frees the KV cache.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import torch
 
+from incentives.errors import ChainError
 from incentives.vouchers import SignedVoucher, Voucher, check_voucher
 from node.admission import Admitted
 from node.credit import SessionCredit
-from node.errors import ClosedHere, PeerError
+from node.errors import ClosedHere, NodeError, PeerError
+from node.frame_rules import check_work_frame
 from node.ledger import Ledger
 from node.messages import Close, Closed, Failure, VoucherMessage, amount_of, message_frame, message_of
+from node.network import Network
 from node.refusals import FailureCode, Refused, refusal_of
 from node.transport import Stream
 from node.wire import Frame, FrameType, frame_to_tensor, frame_to_tokens, hidden_frame, sampled_frame
@@ -23,13 +27,13 @@ from node.worker import Worker
 from sharding.engine import Chunk, Engine
 from sharding.sampling import sample
 from verification.routes import prompt_root
-from verification.typed_data import Domain
 from verification.work import session_work
 
 log = logging.getLogger(__name__)
 
-MAX_CHUNK_TOKENS = 512
-"""Positions in one frame; longer prompts come in several."""
+FIRST_WORK_SECONDS = 10.0
+"""A session that is open but does not begin holds a place for this long."""
+SHORTEST_CHANNEL_WATCH, LONGEST_CHANNEL_WATCH = 1.0, 30.0
 
 
 class StageSession:
@@ -37,7 +41,7 @@ class StageSession:
 
     def __init__(
         self, terms: Admitted, upstream: Stream, downstream: Stream | None, engine: Engine, worker: Worker,
-        ledger: Ledger, money_domain: Domain, idle_seconds: float,
+        ledger: Ledger, network: Network, idle_seconds: float,
     ) -> None:  # fmt: skip
         self.terms = terms
         self._upstream = upstream
@@ -46,8 +50,12 @@ class StageSession:
         self._engine = engine
         self._worker = worker
         self._ledger = ledger
-        self._money_domain = money_domain
+        self._network = network
         self._idle_seconds = idle_seconds
+        now = asyncio.get_running_loop().time()
+        self._expires = now + terms.seconds_left
+        self._deadline = min(self._expires, now + min(idle_seconds, FIRST_WORK_SECONDS))
+        self._decode_compute = 0.0
         self.ended = asyncio.Event()
         self._next_step = 0
         self._closed = False
@@ -55,8 +63,8 @@ class StageSession:
         held = ledger.open_channel(terms.route.channel, terms.key, terms.payees, terms.stage)
         self.due = max(0, held.earned - held.cumulative)
         self.credit = SessionCredit(
-            terms.price, terms.prompt_tokens, terms.route.window, held.earned, held.cumulative, held.cumulative
-        )
+            terms.price, terms.prompt_tokens, terms.route.window, held.earned, held.cumulative, held.cumulative, terms.locked,
+        )  # fmt: skip
 
     def attach(self, sink: Stream) -> None:
         """Give the stream on which the client takes this session's tokens. Raises: Refused when there is one already."""
@@ -66,7 +74,8 @@ class StageSession:
 
     async def run(self) -> None:
         """Serve until the session ends; both neighbours have been told when this returns."""
-        readers = [asyncio.create_task(self._read_upstream()), asyncio.create_task(self._watch_sink())]
+        watching = (self._read_upstream(), self._watch_sink(), self._watch_channel())
+        readers = [asyncio.create_task(each) for each in watching]
         if self._downstream is not None:
             readers.append(asyncio.create_task(self._read_downstream(self._downstream)))
         try:
@@ -81,8 +90,17 @@ class StageSession:
         for task in readers:
             task.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        await asyncio.to_thread(self._ledger.add_earned, self.terms.route.channel, self.credit.earned)
-        self.ended.set()
+        try:
+            await asyncio.to_thread(self._ledger.add_earned, self.terms.route.channel, self.credit.earned)
+        finally:
+            self.ended.set()
+        decoded = max(0, self.credit.positions - self.terms.prompt_tokens)
+        log.info(
+            "session ended: %d prompt and %d decode positions, decode compute %.3f ms",
+            self.credit.positions - decoded,
+            decoded,
+            1000 * self._decode_compute,
+        )
 
     async def _tell(self, error: BaseException) -> None:
         """Send the reason both ways; a neighbour that is gone needs none."""
@@ -106,8 +124,11 @@ class StageSession:
                 await self._work_frame(frame)
 
     async def _receive(self) -> Frame:
-        async with asyncio.timeout(self._idle_seconds):
-            frame = await self._upstream.recv()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                frame = await self._upstream.recv()
+        except TimeoutError as error:
+            raise Refused(FailureCode.IDLE, "no work came in time, or the route has expired") from error
         if frame.session != self.terms.session:
             raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than this stream's")
         if frame.epoch != self.terms.route.epoch:
@@ -141,7 +162,7 @@ class StageSession:
         signed = SignedVoucher(terms.key, voucher, message.signature)
         check_voucher(
             signed,
-            self._money_domain,
+            self._network.money_domain,
             channel=terms.route.channel,
             locked=terms.locked,
             previous=self.credit.paid,
@@ -155,50 +176,30 @@ class StageSession:
         self.credit.paid = signed.voucher.cumulative
 
     async def _work_frame(self, frame: Frame) -> None:
-        self._check_order(frame)
+        check_work_frame(frame, self.terms, self._next_step, self.credit.positions)
         rows = frame.shape[0]
         if not self.credit.allows(rows):
             raise Refused(FailureCode.UNPAID, f"{rows} more positions are past what is paid and the window's credit")
         if self.terms.is_first:
-            self._check_prompt(frame)
+            await self._check_prompt(frame)
         output = await self._worker.run(self._computation(frame))
         self._next_step += 1
         self.credit.worked(rows)
+        self._deadline = min(self._expires, asyncio.get_running_loop().time() + self._idle_seconds)
         if self._downstream is not None:
-            await self._downstream.send(output)
+            await self._forward(output)
         elif self.credit.positions >= self.terms.prompt_tokens:
             await (await self._attached()).send(output)
 
-    def _check_order(self, frame: Frame) -> None:
-        expected = FrameType.TOKENS if self.terms.is_first else FrameType.HIDDEN
-        if frame.type is not expected:
-            raise Refused(FailureCode.PROTOCOL, f"this stage takes {expected.name} frames, not {frame.type.name}")
-        if (frame.step, frame.position) != (self._next_step, self.credit.positions):
-            raise Refused(
-                FailureCode.OUT_OF_ORDER,
-                f"expected step {self._next_step} at position {self.credit.positions}, got step {frame.step} at {frame.position}",
-            )
-        self._check_length(frame.shape[0])
-
-    def _check_length(self, rows: int) -> None:
-        after = self.credit.positions + rows
-        if rows > MAX_CHUNK_TOKENS:
-            raise Refused(FailureCode.TOO_LONG, f"{rows} positions in one frame, the limit is {MAX_CHUNK_TOKENS}")
-        if after > self.terms.capacity:
-            raise Refused(
-                FailureCode.TOO_LONG, f"position {after} is past the {self.terms.capacity} that the session asked for"
-            )
-        crosses = self.credit.positions < self.terms.prompt_tokens < after
-        if crosses or (self.credit.positions >= self.terms.prompt_tokens and rows != 1):
-            raise Refused(FailureCode.SHAPE, "a frame holds prompt positions or one decode position, never both")
-
-    def _check_prompt(self, frame: Frame) -> None:
+    async def _check_prompt(self, frame: Frame) -> None:
         """The first stage sees the prompt: it must be the one that the route commits to."""
         if self.credit.positions >= self.terms.prompt_tokens:
             return
         self._prompt += frame_to_tokens(frame, self._engine.spec.vocab_size).tolist()
-        complete = len(self._prompt) == self.terms.prompt_tokens
-        if complete and prompt_root(self.terms.salt, self._prompt) != self.terms.route.prompt_root:
+        if len(self._prompt) < self.terms.prompt_tokens:
+            return
+        root = await self._worker.run(prompt_root, self.terms.salt, self._prompt)
+        if root != self.terms.route.prompt_root:
             raise Refused(FailureCode.WRONG_ROUTE, "the prompt is not the one that the route commits to")
 
     def _computation(self, frame: Frame) -> Callable[[], Frame]:
@@ -207,8 +208,12 @@ class StageSession:
 
         def compute() -> Frame:
             inputs = frame_to_tensor(frame, spec.hidden_size, spec.vocab_size)
+            began = time.perf_counter()
             [output] = self._engine.forward([Chunk(terms.session, frame.position, inputs)])
-            return self._output_frame(frame, output)
+            made = self._output_frame(frame, output)
+            if frame.position >= terms.prompt_tokens:
+                self._decode_compute += time.perf_counter() - began
+            return made
 
         return compute
 
@@ -241,8 +246,29 @@ class StageSession:
         raise Refused(FailureCode.PROTOCOL, "the client sent something on the stream of its tokens")
 
     async def _forward(self, frame: Frame) -> None:
-        if self._downstream is not None:
+        if self._downstream is None:
+            return
+        try:
             await self._downstream.send(frame)
+        except NodeError as error:
+            behind = self.terms.stage + 1
+            raise Refused(
+                FailureCode.STAGE_LOST, f"the next stage does not take what it must: {error}", behind
+            ) from error
+
+    async def _watch_channel(self) -> None:
+        """A payer that closes its channel while a session runs would take the money back before it is settled."""
+        every = min(
+            max(self._network.deployment.params.close_delay_s / 4, SHORTEST_CHANNEL_WATCH), LONGEST_CHANNEL_WATCH
+        )
+        while True:
+            await asyncio.sleep(every)
+            try:
+                state = await asyncio.to_thread(self._network.channels.state, self.terms.route.channel)
+            except ChainError:
+                continue  # a chain that is down ends no session: what is owed is within the credit
+            if state.closes_at:
+                raise Refused(FailureCode.CHANNEL, "the channel is being closed on chain")
 
     async def _attached(self) -> Stream:
         if not self._sink.done():

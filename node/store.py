@@ -48,6 +48,8 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if directory.stat().st_mode & 0o022:
+            raise StoreError(f"others can write to {directory}; say chmod go-w {directory}")
         self._lock = _lock_directory(directory)
         self._mutex = threading.RLock()
         try:

@@ -28,15 +28,18 @@ def run_nodes(nodes: Sequence[NodeSettings], wait_seconds: float, *, watch_stdin
     """Serve from every configuration until told to stop or until all have ended; returns the number that failed."""
     import sharding.float_engine  # noqa: F401 - the expensive imports, once for all children
 
-    children = [_fork(settings, wait_seconds) for settings in nodes]
+    children: list[_Child] = []
+    for settings in nodes:
+        children.append(_fork(settings, wait_seconds, children))
     return asyncio.run(_supervise(children, watch_stdin=watch_stdin))
 
 
-def _fork(settings: NodeSettings, wait_seconds: float) -> _Child:
+def _fork(settings: NodeSettings, wait_seconds: float, before: Sequence[_Child]) -> _Child:
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(write_end)
+        for inherited in (write_end, *(child.lifeline for child in before)):  # only the supervisor may hold them open
+            os.close(inherited)
         _become_node(settings, wait_seconds, read_end)
     os.close(read_end)
     return _Child(pid, write_end)

@@ -6,6 +6,7 @@ import typer
 
 from incentives.errors import ChainUnavailable, IncentivesError
 from node.cli import contracts, dev, money, nodes, runs
+from node.cli.output import printable
 from node.errors import NodeError
 from node.settings import trace_wanted
 from sharding.errors import ShardingError
@@ -43,5 +44,5 @@ def main() -> None:
     except (NodeError, IncentivesError, ShardingError, VerificationError) as error:
         if trace_wanted():
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         sys.exit(EXIT_UNREACHABLE if isinstance(error, ChainUnavailable) else EXIT_FAILED)

@@ -1,5 +1,6 @@
 """`tally dev`: the local chain; `tally demo`: everything at once."""
 
+import json
 import os
 import signal
 import tempfile
@@ -15,13 +16,14 @@ from node.cli.output import console
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.errors import SettingsError
+from node.keys import recorded_process
 from node.settings import load_client_settings
 
 app = typer.Typer(no_args_is_help=True)
 
 PID_FILE = Path(".tally/chain.pid")
 LOG_FILE = Path(".tally/chain.log")
-STOP_SECONDS = 5.0
+STOP_SECONDS = 10.0
 
 
 @app.command()
@@ -40,7 +42,7 @@ def up(
     chain = LocalChain(kind, port, anvil=load_client_settings().anvil, detach=detach, log=LOG_FILE if detach else None)
     if detach:
         chain.start()
-        PID_FILE.write_text(str(chain.pid))
+        PID_FILE.write_text(json.dumps({"pid": chain.pid, "created": psutil.Process(chain.pid).create_time()}))
         console.print(f"{chain.kind} chain 31337 at {chain.url} (process {chain.pid}); stop it with `tally dev down`")
         return
     with chain:
@@ -66,14 +68,13 @@ def _abort(*_: object) -> None:
 @app.command()
 def down() -> None:
     """Stop the chain that `tally dev up --detach` started from this folder."""
-    try:
-        process = psutil.Process(int(PID_FILE.read_text()))
-    except (OSError, ValueError, psutil.NoSuchProcess) as error:
+    pid = recorded_process(PID_FILE)
+    if pid is None:
         PID_FILE.unlink(missing_ok=True)
-        raise SettingsError(PID_FILE, "names no running chain; nothing to stop") from error
-    stop_process(process.pid)
+        raise SettingsError(PID_FILE, "names no running chain; nothing to stop")
+    stop_process(pid)
     PID_FILE.unlink(missing_ok=True)
-    console.print(f"stopped the chain (process {process.pid})")
+    console.print(f"stopped the chain (process {pid})")
 
 
 def stop_process(pid: int) -> None:
@@ -83,7 +84,7 @@ def stop_process(pid: int) -> None:
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
-            return
+            deadline += STOP_SECONDS
         time.sleep(0.02)
 
 

@@ -11,6 +11,7 @@ from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import parse_amount
 from node.channel_book import ChannelBook, OpenedChannel
+from node.channel_care import close_all, reclaim_all
 from node.cli.options import (
     ConfigOption,
     DeploymentOption,
@@ -96,9 +97,7 @@ def unstake(
     owner = _owner_signer(network, settings, dev_account, keystore, password_file)
     network.stakes.exit(owner, parse_amount(amount))
     wait = network.deployment.params.unbonding_s
-    console.print(
-        f"{amount} is leaving; `tally withdraw --config {settings.data_dir.parent / 'node.toml'}` pays it out in {wait} s"
-    )
+    console.print(f"{amount} is leaving; `tally withdraw --config {config}` pays it out in {wait} s")
 
 
 def withdraw(
@@ -196,14 +195,7 @@ def channels_close(
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
 
-    def close_all(book: ChannelBook) -> list[OpenedChannel]:
-        live = [each for each in book.all() if each.state in ("open", "busy") and each.key.payer == signer.address]
-        for each in live:
-            network.channels.close(signer, each.key)
-            book.set_state(each.channel, "closing")
-        return live
-
-    closed = _with_book(network, close_all)
+    closed = _with_book(network, lambda book: close_all(book, network, signer))
     console.print(f"closing {len(closed)} channels; reclaim after {network.deployment.params.close_delay_s} s")
 
 
@@ -216,14 +208,7 @@ def channels_reclaim(
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
 
-    def reclaim_all(book: ChannelBook) -> list[OpenedChannel]:
-        closing = [each for each in book.all() if each.state == "closing" and each.key.payer == signer.address]
-        for each in closing:
-            network.channels.reclaim(signer, each.key)
-            book.set_state(each.channel, "reclaimed")
-        return closing
-
-    done = _with_book(network, reclaim_all)
+    done = _with_book(network, lambda book: reclaim_all(book, network, signer))
     console.print(f"reclaimed {len(done)} channels; {units(network.channels.free_of(signer.address))} is free")
 
 

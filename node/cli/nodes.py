@@ -1,5 +1,6 @@
 """`tally node`: set up, start, look at and stop a node."""
 
+import json
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from node.keys import load_keys, running_pid
 from node.log import LOG_FILE
 from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, NodeSettings, child_environment, load_node_settings
 from sharding.span import Span
+from sharding.spec import ModelSpec
 from verification.addresses import to_address
 
 app = typer.Typer(no_args_is_help=True)
@@ -41,8 +43,14 @@ def init(
     path = folder / "node.toml"
     if path.exists():
         raise SettingsError(path, "exists already; edit it, or choose another folder")
+    span = Span.parse(blocks)
+    span.within(ModelSpec.from_folder(model).num_blocks)
+    text = _toml(_owner(owner, dev_account), str(span), model, listen, ask, rpc, deployment)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(_toml(_owner(owner, dev_account), str(Span.parse(blocks)), model, listen, ask, rpc, deployment))
+    draft = folder / "node.toml.new"
+    draft.write_text(text)
+    load_node_settings(draft)  # names what is wrong before anything is in the way of a second try
+    draft.replace(path)
     keys = load_keys(load_node_settings(path))
     console.print(f"wrote {path}; node key {keys.signer.address}")
     console.print(f"next: `tally stake AMOUNT --config {path}`, then `tally node start --config {path}`")
@@ -66,7 +74,7 @@ def _toml(owner: str, blocks: str, model: Path, listen: str, ask: str, rpc: str,
         "rpc_url": rpc,
         "deployment": deployment.resolve().as_posix(),
     }
-    return "".join(f'{key} = "{value}"\n' for key, value in lines.items())
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
 
 
 @app.command()

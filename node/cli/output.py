@@ -2,14 +2,16 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from incentives.units import format_amount
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
@@ -23,8 +25,13 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def printable(text: str) -> str:
+    """Text from a peer or a model without the control characters that steer terminals."""
+    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")
 
 
 def units(amount: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import TaskID
 
+from incentives.units import parse_amount
 from node.cli.options import (
     DeploymentOption,
     DevAccountOption,
@@ -16,8 +17,8 @@ from node.cli.options import (
     load_network,
     load_signer,
 )
-from node.cli.output import console, make_table, print_json, short, units
-from node.settings import load_client_settings
+from node.cli.output import console, make_table, print_json, printable, short, units
+from node.settings import DEFAULT_MAX_PRICE, load_client_settings
 from sharding.span import Span
 
 network_app = typer.Typer(no_args_is_help=True)
@@ -30,6 +31,9 @@ def run(
     top_k: Annotated[int, typer.Option(help="Sample from the k likeliest; 0 from all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest that make up p.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal texts.")] = 0,
+    max_price: Annotated[
+        str, typer.Option(help="The most one token may cost over the whole route.")
+    ] = DEFAULT_MAX_PRICE,
     model: Annotated[Path | None, typer.Option(help="Hugging Face folder; no weights are read.")] = None,
     rpc: RpcOption = None,
     deployment: DeploymentOption = None,
@@ -44,8 +48,9 @@ def run(
     from node.lifetime import run_loop
     from sharding.sampling import SamplingParams
 
+    sampling = SamplingParams(temperature, top_k, top_p, seed)
     client_model = ClientModel.from_folder(model or load_client_settings().model)
-    request = client_model.request(prompt, SamplingParams(temperature, top_k, top_p, seed), max_tokens)
+    request = client_model.request(prompt, sampling, max_tokens, parse_amount(max_price))
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     show = _ignore_piece if as_json else _print_piece
@@ -60,7 +65,7 @@ def run(
 
 
 def _print_piece(piece: str) -> None:
-    console.print(piece, end="", markup=False, soft_wrap=True)
+    console.print(printable(piece), end="", markup=False, soft_wrap=True)
 
 
 def _ignore_piece(piece: str) -> None:

@@ -107,7 +107,7 @@ async def _rounds(
     rounds = []
     async with running_client(network, terms, signer, folder / "client") as client:
         for number in range(options.rounds + 1):
-            request = Request(PROMPT, GREEDY, options.tokens)
+            request = Request(PROMPT, GREEDY, options.tokens, 10**18)
             session = await client.open(request)
             tokens = [token async for token in session.tokens()]
             report = await session.finish()

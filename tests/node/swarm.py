@@ -102,7 +102,7 @@ class Swarm:
 
 def request(prompt: Sequence[int] = (5, 17, 3, 80), max_tokens: int = 20, sampling: SamplingParams = GREEDY) -> Request:
     """A small request without stop tokens."""
-    return Request(tuple(prompt), sampling, max_tokens)
+    return Request(tuple(prompt), sampling, max_tokens, 10**15)
 
 
 async def generate(client: Client, wanted: Request) -> tuple[tuple[int, ...], object]:

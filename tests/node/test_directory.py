@@ -128,14 +128,26 @@ async def test_old_records_are_read_again(stakes: FakeStakes) -> None:
     assert stakes.readings == 2
 
 
-async def test_unknown_node_is_looked_for_once_more(stakes: FakeStakes) -> None:
+async def test_unknown_node_is_looked_for_once_more(stakes: FakeStakes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that has just announced is found although the records are fresh."""
+    monkeypatch.setattr("node.directory.UNKNOWN_REFRESH_SECONDS", 0.0)
     directory = Directory(network(stakes), NEVER)
     await directory.records()
     node = stakes.join(1)
 
     assert (await directory.record(node)).node == node
     assert stakes.readings == 2
+
+
+async def test_strangers_names_do_not_cost_a_reading_each(stakes: FakeStakes) -> None:
+    """Right after a reading an unknown node is unknown."""
+    directory = Directory(network(stakes), NEVER)
+    await directory.records()
+    for _ in range(3):
+        with pytest.raises(UnknownNode):
+            await directory.record(Address("0x0000000000000000000000000000000000000002"))
+
+    assert stakes.readings == 1
 
 
 async def test_known_node_needs_no_reading(stakes: FakeStakes) -> None:

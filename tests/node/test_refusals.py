@@ -68,7 +68,7 @@ ELSEWHERE = {
     "DeploymentError", "ConfigError", "UnsupportedModel", "CheckpointError", "TensorMissing", "TensorMismatch",
     "TensorNotFinite", "FileDamaged", "IndexLies", "ManifestMalformed", "ManifestMismatch", "TokenizerError", "PullError",
     # The client's.
-    "NoRoute", "PromptTooLong", "SessionFailed",
+    "ClientError", "NoRoute", "PriceTooHigh", "PromptTooLong", "SessionFailed",
     # A fault of the node itself, which the peer is told nothing of.
     "StoreError", "PayeesError", "PriceError",
 }  # fmt: skip

@@ -14,14 +14,17 @@ from incentives.payees import parse_payees
 from incentives.signing import LocalSigner
 from incentives.units import ONE
 from incentives.vouchers import sign_voucher
+from node.channel_care import close_all, reclaim_all, sync
 from node.client import Client
+from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
 from node.client_session import ClientSession
-from node.errors import NoRoute, PromptTooLong, SessionFailed
+from node.errors import NoRoute
 from node.messages import Close, VoucherMessage, amount_bytes, message_frame
-from node.refusals import FailureCode
+from node.refusals import FailureCode, Refused
 from node.wire import Frame, hidden_frame, tokens_frame
 from sharding.sampling import SamplingParams
 from sharding.span import Span
+from tests.conftest import ask
 from tests.node.swarm import (
     Swarm,
     deploy_network,
@@ -101,7 +104,7 @@ async def test_a_prompt_longer_than_a_chunk_arrives_in_several(swarm: Swarm, mon
     """Prefill in chunks gives the tokens of prefill in one piece."""
     prompt = tuple(range(20, 50))
     whole, _ = await generate(swarm.client, request(prompt, 5))
-    monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", 7)
+    monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", 16)
     chunked, _ = await generate(swarm.client, request(prompt, 5))
 
     assert chunked == whole
@@ -390,9 +393,17 @@ async def test_closing_without_paying_leaves_a_debt_that_the_next_session_shows(
             break
     await session.abandon()
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
-    held = swarm.stages[0].ledger.held(session._opened.channel.channel)
+    channel = session._opened.channel.channel
+    held = swarm.stages[0].ledger.held(channel)
+    owed = held.earned - held.cumulative
+    swarm.context.book.set_state(channel, "open")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
+        patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
+        await Client(replace(swarm.context, window=1)).open(request())
+    swarm.context.book.set_state(channel, "busy")
 
-    assert held.earned - held.cumulative in (2 * 8 * 10**12, 3 * 8 * 10**12)
+    assert owed in (2 * 8 * 10**12, 3 * 8 * 10**12)
+    assert caught.value.code == FailureCode.UNPAID, "a window of one token is less than what the stages say is due"
 
 
 async def hostile_open(swarm: Swarm, change: Callable[[object], object]) -> SessionFailed:
@@ -697,4 +708,165 @@ async def test_a_client_that_hangs_up_while_a_stage_answers_leaks_no_cache(
     assert caught.value.code == FailureCode.INTERNAL
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
     assert len(closed) == 1
+    await assert_still_serves(swarm)
+
+
+async def test_a_route_past_the_price_limit_locks_nothing(swarm: Swarm) -> None:
+    """The limit itself is served; one unit below it is refused before any money moves."""
+    price = 8 * 10**12
+    before = swarm.network.token.balance_of(swarm.signer.address)
+    with pytest.raises(PriceTooHigh) as caught:
+        await swarm.client.open(replace(request(), max_price=price - 1))
+    assert (caught.value.price, caught.value.limit) == (price, price - 1)
+    assert swarm.network.token.balance_of(swarm.signer.address) == before
+
+    tokens, _ = await generate(swarm.client, replace(request(max_tokens=2), max_price=price))
+    assert len(tokens) == 2
+
+
+async def test_a_stage_that_accuses_an_honest_one_does_not_sell_a_dear_one(swarm: Swarm, tmp_path: Path) -> None:
+    """Blaming the next stage leads to a dearer node only as far as the client's price limit allows."""
+    stages = swarm.stages[0].server
+    honest = stages._open_downstream
+
+    async def accuse(*args: object) -> object:
+        raise Refused(FailureCode.STAGE_LOST, "stage 1 cannot be reached", 1)
+
+    stages._open_downstream = accuse  # type: ignore[assignment,method-assign]
+    try:
+        with pytest.raises((SessionFailed, PriceTooHigh)):
+            await swarm.client.open(replace(request(), max_price=8 * 10**12))
+    finally:
+        stages._open_downstream = honest  # type: ignore[method-assign]
+    await assert_still_serves(swarm)
+
+
+async def test_a_channel_that_is_closed_under_a_session_ends_it(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payer cannot take its money back while stages still work on vouchers for it."""
+    monkeypatch.setattr("node.stage_session.SHORTEST_CHANNEL_WATCH", 0.05)
+    monkeypatch.setattr("node.stage_session.LONGEST_CHANNEL_WATCH", 0.05)
+    session = await swarm.client.open(request(max_tokens=30))
+    channel = session._opened.channel
+    await asyncio.to_thread(swarm.network.channels.close, swarm.signer, channel.key)
+    error = await failure_of(session)
+
+    assert error.code == FailureCode.CHANNEL
+    await asyncio.to_thread(sync, swarm.context.book, swarm.network, channel)
+    assert swarm.context.book.get(channel.channel).state == "closing"
+    await assert_still_serves(swarm)
+
+
+async def test_a_session_that_does_not_begin_gives_its_place_back(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening costs nothing, so it holds a place only briefly."""
+    monkeypatch.setattr("node.stage_session.FIRST_WORK_SECONDS", 0.1)
+    session = await swarm.client.open(request())
+    error = await failure_of(session)
+
+    assert error.code == FailureCode.IDLE
+    monkeypatch.undo()
+    await assert_still_serves(swarm)
+
+
+async def test_a_lock_below_prompt_and_window_is_not_worked_for(swarm: Swarm) -> None:
+    """Credit that the channel could never pay is not given: what is locked must cover the prompt and one window."""
+    client = Client(swarm.context)
+    honest = client._funded_channel
+    client._funded_channel = lambda payees, need: honest(payees, 4 * 8 // 8 * 10**12)  # type: ignore[method-assign]
+    for channel in swarm.context.book.all():
+        swarm.context.book.set_state(channel.channel, "busy")
+    with pytest.raises(SessionFailed) as caught:
+        await client.open(request(max_tokens=30))
+
+    assert caught.value.code == FailureCode.CHANNEL
+    await assert_still_serves(swarm)
+
+
+async def test_a_share_rounded_below_the_ask_is_refused(swarm: Swarm) -> None:
+    """Beside a partner ten thousand times as dear, a stage's one basis point would be a part of its price."""
+    client = Client(swarm.context)
+    honest = client._open_on
+
+    async def with_dear_last(stages: tuple[RouteStage, ...], wanted: object) -> object:
+        return await honest((*stages[:2], replace(stages[2], ask=4_760 * 10**12)), wanted)  # type: ignore[arg-type]
+
+    client._open_on = with_dear_last  # type: ignore[assignment,method-assign]
+    with pytest.raises(SessionFailed) as caught:
+        await client.open(replace(request(), max_price=10**18))
+
+    assert caught.value.code == FailureCode.WRONG_ROUTE
+    assert "share" in caught.value.message
+    await assert_still_serves(swarm)
+
+
+async def test_prompts_in_single_rows_are_not_sold_at_the_prompts_price(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifteen rows of a longer prompt are refused; sixteen are not."""
+    prompt = tuple(range(40))
+    for rows, refused in ((15, True), (16, False)):
+        monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", rows)
+        session = await swarm.client.open(request(prompt, 2))
+        if refused:
+            with pytest.raises(SessionFailed) as caught:
+                _ = [token async for token in session.tokens()]
+            assert caught.value.code == FailureCode.SHAPE
+            await session.abandon()
+        else:
+            assert len([token async for token in session.tokens()]) == 2
+            await session.finish()
+    await assert_still_serves(swarm)
+
+
+async def test_a_last_stage_that_does_not_confirm_the_end_costs_no_answer(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is paid and generated: the report comes all the same."""
+    monkeypatch.setattr("node.client_session.CLOSE_SECONDS", 0.1)
+    session = await swarm.client.open(request(max_tokens=3))
+    tokens = [token async for token in session.tokens()]
+    session._opened.tokens.recv = lambda: asyncio.sleep(60)  # type: ignore[assignment,method-assign,return-value]
+    report = await session.finish()
+
+    assert report.tokens == tuple(tokens)
+    monkeypatch.undo()
+    await assert_still_serves(swarm)
+
+
+async def test_a_stage_number_that_is_not_on_the_route_falls_back_on_its_speaker(swarm: Swarm) -> None:
+    """Nobody gets away by accusing a stage that does not exist."""
+    session = await swarm.client.open(request())
+    error = session._failed(FailureCode.STAGE_LOST, "stage 4294967295 did it", 2**32 - 1)
+    await session.abandon()
+
+    assert (error.stage, error.node) == (2, swarm.stages[2].owner.address)
+    await assert_still_serves(swarm)
+
+
+async def test_money_of_every_crash_is_found_again(swarm: Swarm) -> None:
+    """Between a transaction and its record the book may be behind; the chain decides what can be closed and reclaimed."""
+    book, network, signer = swarm.context.book, swarm.network, swarm.signer
+    _, report = await generate(swarm.client, request(max_tokens=3))
+    channel = book.get(report.channel)
+    await asyncio.to_thread(network.channels.fund, signer, channel.key, 10**15)  # and no set_locked: the crash
+    lost = book.plan(signer.address, signer.address, parse_payees(channel.payees))
+    await asyncio.to_thread(network.channels.fund, signer, lost.key, 10**15)  # the record still says planned
+
+    _, again = await generate(swarm.client, request(max_tokens=3))
+    assert again.channel == report.channel
+    assert book.get(report.channel).locked == network.channels.state(report.channel).locked
+
+    closed = await asyncio.to_thread(close_all, book, network, signer)
+    assert {report.channel, lost.channel} <= {each.channel for each in closed}
+    assert await asyncio.to_thread(close_all, book, network, signer) == []
+    early = await asyncio.to_thread(reclaim_all, book, network, signer)
+    assert lost.channel not in {each.channel for each in early}, "the delay is not over"
+    for method, params in (("evm_increaseTime", [11]), ("evm_mine", [])):
+        ask(network.chain.url, method, *params)
+    free = network.channels.free_of(signer.address)
+    done = await asyncio.to_thread(reclaim_all, book, network, signer)
+    assert lost.channel in {each.channel for each in done}
+    assert network.channels.free_of(signer.address) >= free + 10**15
+    assert await asyncio.to_thread(reclaim_all, book, network, signer) == []
     await assert_still_serves(swarm)

@@ -64,6 +64,7 @@ def test_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("listen", '"127.0.0.1:-1"'),
         ("listen", '"[::1:7100"'),
         ("listen", "7100"),
+        ("ask", '"0"'),
         ("threads", "0"),
         ("threads", "257"),
         ("threads", '"many"'),
@@ -93,7 +94,7 @@ def test_bad_value_is_refused_with_its_key(tmp_path: Path, key: str, value: str)
     ("key", "value"),
     [
         ("blocks", '"0:1024"'),
-        ("ask", '"0"'),
+        ("ask", '"0.000000000000000001"'),
         ("ask", '"79228162514.264337593543950335"'),
         ("listen", '"0.0.0.0:0"'),
         ("listen", '"node-1.example:65535"'),

@@ -1,0 +1,42 @@
+"""Which frame of work may come next in a session: its type, place and size. Pure."""
+
+from node.admission import Admitted
+from node.refusals import FailureCode, Refused
+from node.wire import Frame, FrameType
+
+MAX_CHUNK_TOKENS = 512
+"""Positions in one frame; longer prompts come in several."""
+MIN_PROMPT_ROWS = 16
+"""A prompt's price is for many rows at once; in single rows it would be decoding at an eighth of its price."""
+
+
+def check_work_frame(frame: Frame, terms: Admitted, step: int, positions: int) -> None:
+    """Accept the frame for `step`, after `positions` computed ones. Raises: Refused."""
+    expected = FrameType.TOKENS if terms.is_first else FrameType.HIDDEN
+    if frame.type is not expected:
+        raise Refused(FailureCode.PROTOCOL, f"this stage takes {expected.name} frames, not {frame.type.name}")
+    if (frame.step, frame.position) != (step, positions):
+        raise Refused(
+            FailureCode.OUT_OF_ORDER,
+            f"expected step {step} at position {positions}, got step {frame.step} at {frame.position}",
+        )
+    _check_size(frame.shape[0], terms, positions)
+    _check_phase(frame.shape[0], terms.prompt_tokens - positions)
+
+
+def _check_size(rows: int, terms: Admitted, positions: int) -> None:
+    if rows > MAX_CHUNK_TOKENS:
+        raise Refused(FailureCode.TOO_LONG, f"{rows} positions in one frame, the limit is {MAX_CHUNK_TOKENS}")
+    if positions + rows > terms.capacity:
+        raise Refused(
+            FailureCode.TOO_LONG, f"position {positions + rows} is past the {terms.capacity} that the session asked for"
+        )
+
+
+def _check_phase(rows: int, prompt_left: int) -> None:
+    if prompt_left > 0 and rows < min(prompt_left, MIN_PROMPT_ROWS):
+        raise Refused(
+            FailureCode.SHAPE, f"{rows} prompt positions in a frame, at least {MIN_PROMPT_ROWS} but for the last one"
+        )
+    if rows > prompt_left > 0 or (prompt_left <= 0 and rows != 1):
+        raise Refused(FailureCode.SHAPE, "a frame holds prompt positions or one decode position, never both")
