@@ -1,11 +1,14 @@
 """`first-light`: four node processes against transformers in one process, side by side, and what the chain costs.
 
 A random Llama of 12 x 768 (97 million parameters), one thread per process. Rounds alternate between the two sides on one
-machine; figures are medians over the rounds. A hop's overhead is what a token's way round the network takes beyond the same
-four engines called one after the other in this process, shared out over the five hops (client, four stages, client).
+machine; figures are medians over the rounds. A hop's overhead is what a token's way round the network takes beyond what the
+stages' own logs say they computed, shared out over the five hops (client, four stages, client). `chained_ms` is a token through
+the same four engines called one after the other in this process: what it is below `computed_ms` is the price of cold caches.
 """
 
 import argparse
+import asyncio
+import re
 import statistics
 import tempfile
 import time
@@ -25,6 +28,7 @@ from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.generation import model_terms, running_client
 from node.lifetime import run_loop
+from node.log import LOG_FILE
 from node.network import Network
 from sharding.engine import Chunk
 from sharding.float_engine import FloatEngine
@@ -38,11 +42,12 @@ PROMPT = tuple(range(100, 132))
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds per token after the first one, of each side, and whether their tokens were equal."""
+    """Seconds per token after the first one, of each side, and whether their tokens were equal; `computed`: by the stages' logs."""
 
     network: float
     transformers: float
     chain_of_engines: float
+    computed: float
     equal: bool
 
 
@@ -67,7 +72,8 @@ def _measure(folder: Path, model: Path, options: argparse.Namespace, say: Callab
         network = bring_up(folder, chain.url, nodes)
         setup = time.perf_counter() - began
         say(f"{options.stages} nodes serve after {setup:.1f} s on the {chain.kind} chain")
-        rounds = run_loop(_rounds(network, model, folder, options, say))
+        logs = [node.settings.data_dir / LOG_FILE for node in nodes.nodes]
+        rounds = run_loop(_rounds(network, model, folder, logs, options, say))
     with LocalChain(plan.chain) as chain:
         gas = measure_gas(chain.url)
         kind = chain.kind
@@ -79,12 +85,14 @@ def _figures(
 ) -> dict[str, object]:
     network = statistics.median(each.network for each in rounds)
     whole = statistics.median(each.transformers for each in rounds)
-    overhead = statistics.median(each.network - each.chain_of_engines for each in rounds)
+    overhead = statistics.median(each.network - each.computed for each in rounds)
     return {
         "tokens_per_s": round(1 / network, 2),
         "hf_tokens_per_s": round(1 / whole, 2),
         "ratio": round(statistics.median(each.transformers / each.network for each in rounds), 3),
         "hop_overhead_ms": round(1000 * overhead / (options.stages + 1), 3),
+        "computed_ms": round(1000 * statistics.median(each.computed for each in rounds), 2),
+        "chained_ms": round(1000 * statistics.median(each.chain_of_engines for each in rounds), 2),
         "setup_s": round(setup, 2),
         "gas": gas,
         "tokens_equal": all(each.equal for each in rounds),
@@ -97,7 +105,12 @@ def _figures(
 
 
 async def _rounds(
-    network: Network, model: Path, folder: Path, options: argparse.Namespace, say: Callable[[str], None]
+    network: Network,
+    model: Path,
+    folder: Path,
+    logs: list[Path],
+    options: argparse.Namespace,
+    say: Callable[[str], None],
 ) -> list[Round]:
     whole = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     edges = [index * whole.config.num_hidden_layers // options.stages for index in range(options.stages + 1)]
@@ -111,7 +124,8 @@ async def _rounds(
             session = await client.open(request)
             tokens = [token async for token in session.tokens()]
             report = await session.finish()
-            made = _compare(tokens, report, whole, engines, options.tokens)
+            computed = await _computed(logs, number, options.tokens)
+            made = _compare(tokens, report, whole, engines, options.tokens, computed)
             if number:  # the first round warms both sides up
                 rounds.append(made)
                 say(f"round {number}: {1 / made.network:.1f} tokens/s, transformers {1 / made.transformers:.1f}")
@@ -119,15 +133,27 @@ async def _rounds(
 
 
 def _compare(
-    tokens: list[int], report: Report, whole: torch.nn.Module, engines: list[FloatEngine], count: int
+    tokens: list[int], report: Report, whole: torch.nn.Module, engines: list[FloatEngine], count: int, computed: float
 ) -> Round:
     expected, whole_seconds = _generate_whole(whole, count)
     return Round(
         network=report.decode_seconds / (count - 1),
         transformers=whole_seconds,
         chain_of_engines=_generate_chained(engines, count),
+        computed=computed,
         equal=tokens == expected,
     )
+
+
+async def _computed(logs: list[Path], session: int, count: int) -> float:
+    """Seconds per decoded token that all stages together computed in their n-th session, from their logs."""
+    total = 0.0
+    for log in logs:
+        async with asyncio.timeout(10):
+            while len(found := re.findall(r"decode compute ([0-9.]+) ms", log.read_text())) <= session:
+                await asyncio.sleep(0.05)
+        total += float(found[session]) / 1000
+    return total / (count - 1)
 
 
 def _generate_whole(whole: torch.nn.Module, count: int) -> tuple[list[int], float]:
