@@ -160,7 +160,7 @@ def test_the_readmes_walk_by_hand_works_line_by_line(marked: dict[str, str], tmp
             answer = done.stdout if line.startswith("tally run") else answer
         from node.generation import ClientModel
 
-        expected = ClientModel.from_folder(MODEL).tokenizer.decode(whole_model_tokens("ROMEO:", 20))
+        expected = ClientModel.from_folder(MODEL).tokenizer.decode(whole_model_tokens(PROMPT, 60))
         assert "".join(expected.split()) in "".join(answer.split())
     finally:
         await_no_process(marked)
