@@ -18,6 +18,7 @@ from node.cli.options import (
     load_signer,
 )
 from node.cli.output import console, make_table, print_json, printable, short, units
+from node.client_errors import SessionFailed
 from node.settings import DEFAULT_MAX_PRICE, load_client_settings
 from sharding.span import Span
 
@@ -56,7 +57,14 @@ def run(
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
     data_dir = load_client_settings().data_dir
-    generated = run_loop(generate_text(network, client_model, signer, request, data_dir, show))
+    try:
+        generated = run_loop(generate_text(network, client_model, signer, request, data_dir, show))
+    except SessionFailed as error:
+        if as_json:  # people have seen the text as it came
+            print_json(
+                {"text": client_model.tokenizer.decode(error.generated), "error": str(error), "code": error.code}
+            )
+        raise
     show("\n")
     if as_json:
         print_json({"text": generated.text, **bill_json(generated.report)})

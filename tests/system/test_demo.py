@@ -237,6 +237,35 @@ def test_a_stage_killed_after_the_answer_still_collects(by_hand: ByHand) -> None
     assert wallet(by_hand, 2) - before == int(result["route"][1]["amount"]) > 0
 
 
+def test_a_node_that_dies_in_mid_answer_leaves_the_partial_text(by_hand: ByHand) -> None:
+    """The client hears which stage was lost, and programs get what was generated until then."""
+    key = ("--rpc", by_hand.rpc, "--dev-account", "9")
+    with by_hand.nodes():
+        run = subprocess.Popen(
+            [*TALLY, "run", PROMPT, "--max-tokens", "400", *key, "--json"], env=by_hand.environment, cwd=by_hand.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        status = json.loads((by_hand.folder / "n1" / "data" / "status.json").read_text())
+        _await_vouchers(by_hand.folder / "n1" / "data")
+        os.kill(status["pid"], signal.SIGKILL)
+        stdout, stderr = run.communicate(timeout=60)
+    result = json.loads(stdout)
+
+    assert run.returncode == 1
+    assert result["code"] == "stage_lost"
+    assert result["text"]
+    assert "stage 1" in stderr
+
+
+def _await_vouchers(data_dir: Path) -> None:
+    """Wait for three writes to a node's store: the channel, the prompt's voucher, and one for sixteen tokens or more."""
+    log, seen, deadline = data_dir / "tallystick.sqlite-wal", set[int](), time.monotonic() + 60
+    while len(seen) < 4 and time.monotonic() < deadline:
+        seen.add(log.stat().st_mtime_ns if log.exists() else 0)
+        time.sleep(0.02)
+    assert len(seen) == 4, "no answer came under way"
+
+
 def test_the_clients_mistakes_have_names(by_hand: ByHand) -> None:
     """What a user gets wrong is answered in one sentence without a traceback, and the next good command works."""
     key = ("--rpc", by_hand.rpc, "--dev-account", "9")
