@@ -39,6 +39,11 @@ class RoutePrice:
         """Cost of reading `tokens` prompt tokens: ceil(n x A / 8)."""
         return -(-_counted(tokens) * self.per_token // PREFILL_DISCOUNT)
 
+    def session_cost(self, prompt_tokens: int, positions: int) -> int:
+        """Cost of a session's first `positions` positions: its prompt at the prefill price, the rest at the full one."""
+        prefill = min(positions, prompt_tokens)
+        return self.prefill_cost(prefill) + self.decode_cost(positions - prefill)
+
 
 def _counted(tokens: int) -> int:
     if tokens < 0:

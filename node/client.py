@@ -132,7 +132,7 @@ class Client:
         if price.per_token > request.max_price:
             raise PriceTooHigh(price.per_token, request.max_price)
         payees = route_payees(offers, self._context.model.num_blocks)
-        need = price.prefill_cost(len(request.prompt)) + price.decode_cost(request.max_tokens)
+        need = price.session_cost(len(request.prompt), len(request.prompt) + request.max_tokens)
         async with self._funding:
             channel = await asyncio.shield(asyncio.to_thread(self._funded_channel, payees, need))
         try:
@@ -149,7 +149,7 @@ class Client:
         channel = self._idle_channel(payees) or context.book.plan(address, address, payees)
         missing = need - channel.left
         if missing > 0:
-            self._lock(channel, missing)
+            context.network.channels.fund(context.signer, channel.key, missing)
             context.book.set_locked(channel.channel, channel.locked + missing)
         context.book.set_state(channel.channel, "busy")
         return context.book.get(channel.channel)
@@ -162,14 +162,6 @@ class Client:
                 return context.book.get(channel.channel)
             context.book.set_state(channel.channel, "reclaimed")
         return None
-
-    def _lock(self, channel: OpenedChannel, amount: int) -> None:
-        """Move money into a channel: from the free balance if that is enough, else from the wallet."""
-        channels, signer = self._context.network.channels, self._context.signer
-        if channels.free_of(signer.address) >= amount:
-            channels.open(signer, channel.key, amount)
-        else:
-            channels.deposit_and_open(signer, channel.key, amount)
 
     def _draft(
         self, stages: tuple[RouteStage, ...], request: Request, price: RoutePrice, payees: tuple[Payee, ...],

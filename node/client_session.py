@@ -153,8 +153,7 @@ class ClientSession:
         self._paid_positions = positions
 
     def _cost(self, positions: int) -> int:
-        prefill = min(positions, len(self._request.prompt))
-        return self._opened.price.prefill_cost(prefill) + self._opened.price.decode_cost(positions - prefill)
+        return self._opened.price.session_cost(len(self._request.prompt), positions)
 
     async def _receive_token(self) -> int:
         """The next token, or the reason why there will be none."""

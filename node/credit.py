@@ -31,9 +31,8 @@ class SessionCredit:
         return self.cost_of(self.positions)
 
     def cost_of(self, positions: int) -> int:
-        """The session's cost once `positions` positions are computed: prompt at the prefill price, the rest at the full price."""
-        prefill = min(positions, self.prompt_tokens)
-        return self.price.prefill_cost(prefill) + self.price.decode_cost(positions - prefill)
+        """The session's cost once `positions` positions are computed."""
+        return self.price.session_cost(self.prompt_tokens, positions)
 
     def allows(self, rows: int) -> bool:
         """Whether `rows` more positions are covered by what is paid, or for decoding by the window's credit.

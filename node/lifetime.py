@@ -21,11 +21,12 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def stop_event(*, watch_stdin: bool = False) -> asyncio.Event:
+def stop_event(*, watch_stdin: bool = False, exit_grace_s: float | None = None) -> asyncio.Event:
     """Return an event that is set when this process should stop.
 
     With `watch_stdin` also when standard input ends: a parent that holds the other end of the pipe takes its children
-    along however it dies, because the system closes the pipe for it.
+    along however it dies, because the system closes the pipe for it. A process
+    that has not ended `exit_grace_s` seconds later, in the middle of something long, is ended there and then.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -33,12 +34,15 @@ def stop_event(*, watch_stdin: bool = False) -> asyncio.Event:
         with contextlib.suppress(NotImplementedError):  # Windows: the default handlers end the process
             loop.add_signal_handler(number, stop.set)
     if watch_stdin:
-        threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
+        threading.Thread(target=_await_end_of_stdin, args=(loop, stop, exit_grace_s), daemon=True).start()
     return stop
 
 
-def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, exit_grace_s: float | None) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     with contextlib.suppress(RuntimeError):  # the loop has ended by itself meanwhile
         loop.call_soon_threadsafe(stop.set)
+    if exit_grace_s is not None:
+        threading.Event().wait(exit_grace_s)
+        os._exit(1)  # nobody is left to wait for it

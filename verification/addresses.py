@@ -2,7 +2,7 @@
 
 from typing import NewType
 
-from eth_utils.address import is_checksum_formatted_address, is_same_address, to_checksum_address
+from eth_utils.address import is_checksum_formatted_address, to_checksum_address
 
 from verification.errors import MalformedAddress
 
@@ -38,8 +38,3 @@ def _from_bytes(value: bytes) -> Address:
 def address_bytes(address: str) -> bytes:
     """Return the 20 bytes of an address."""
     return bytes.fromhex(to_address(address)[2:])
-
-
-def same_address(left: str, right: str) -> bool:
-    """Compare two addresses whatever their letter case."""
-    return is_same_address(left, right)

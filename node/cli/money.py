@@ -34,7 +34,6 @@ from verification.addresses import to_address
 channels_app = typer.Typer(no_args_is_help=True)
 wallet_app = typer.Typer(no_args_is_help=True)
 
-WEI_PER_COIN = 10**18
 AmountArgument = Annotated[str, typer.Argument(help="Amount in tokens, such as 250 or 0.5.")]
 
 

@@ -1,13 +1,8 @@
 """The embedded chain's HTTP server: 127.0.0.1 only, one thread for the EVM."""
 
 import asyncio
-import contextlib
 import errno
-import os
 import re
-import signal
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,6 +13,7 @@ from node.devchain.backend import EmbeddedChain
 from node.devchain.constants import HOST, MAX_BODY_BYTES
 from node.devchain.rpc import Rpc
 from node.errors import PortInUse
+from node.lifetime import stop_event
 
 _LOCAL_HOST = re.compile(r"(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?", re.IGNORECASE)
 _LOCAL_ORIGIN = re.compile(r"https?://(?:127\.0\.0\.1|localhost)(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -86,23 +82,7 @@ async def _listen(runner: web.AppRunner, port: int) -> None:
 
 async def run(port: int, announce: Callable[[str], None], watch_stdin: bool) -> None:
     """Serves until SIGTERM or SIGINT, or until standard input ends where that is watched."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows: the default handlers end the process
-            loop.add_signal_handler(number, stop.set)
-    if watch_stdin:
-        threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
+    stop = stop_event(watch_stdin=watch_stdin, exit_grace_s=EXIT_GRACE_S)
     async with serving(port) as url:
         announce(url)
         await stop.wait()
-
-
-def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """The parent holds the other end of the pipe; the system closes it however the parent dies."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    with contextlib.suppress(RuntimeError):  # the loop has ended by itself meanwhile
-        loop.call_soon_threadsafe(stop.set)
-    threading.Event().wait(EXIT_GRACE_S)
-    os._exit(1)  # the EVM is in the middle of something long; nobody is left to wait for it
