@@ -12,10 +12,11 @@ from pathlib import Path
 from node.hub import Hub
 from node.hub_progress import Progress
 from node.pull_errors import FileMissing, FileTooLarge, HubOffline, IndexRefused, NoSafetensors
+from sharding.exact.layout import EMBED_WEIGHT
+from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE, tensors_of
 from sharding.span import Span
 from sharding.spec import ModelSpec
 from sharding.strict_json import BadJson, read_json_object
-from sharding.tensors import span_tensors
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -80,7 +81,7 @@ def pull(
 def shards_of(index: Path, spec: ModelSpec, span: Span) -> tuple[str, ...]:
     """The files that hold the span's tensors, by the index's word. Raises: IndexRefused."""
     places = _read_index(index)
-    names = span_tensors(spec, span)
+    names = tensors_of(EXACT_PROFILE if EMBED_WEIGHT in places else FLOAT_PROFILE).span(spec, span)
     absent = [name for name in names if name not in places]
     if absent:
         raise IndexRefused(index, f"lists no {absent[0]} ({len(absent)} tensors of blocks {span} are absent)")

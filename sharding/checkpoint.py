@@ -7,9 +7,10 @@ from torch import Tensor
 
 from sharding.errors import ManifestMismatch, TensorMismatch, TensorNotFinite
 from sharding.manifest_tree import Manifest, TensorRecord, tensor_hash
+from sharding.profiles import FLOAT_PROFILE, tensors_of
 from sharding.span import Span
 from sharding.spec import ModelSpec
-from sharding.tensors import span_tensors
+from sharding.tensors import Shapes
 from sharding.weight_files import StoredTensor, read_tensors
 
 
@@ -22,10 +23,19 @@ def load_span(
     and every value finite. Raises SpanError and CheckpointError's leaves.
     """
     manifest.check_spec(spec)
-    records = manifest.records()
+    return load_tensors(folder, tensors_of(manifest.profile).span(spec, span), manifest, dtype)
+
+
+def load_tensors(
+    folder: Path, shapes: Shapes, manifest: Manifest | None, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """The named tensors, checked as load_span does; without a manifest their hashes are nobody's promise (float32 only)."""
+    records = None if manifest is None else manifest.records()
+    dtypes = tensors_of(FLOAT_PROFILE if manifest is None else manifest.profile).item_bytes
     tensors = {}
-    for stored in read_tensors(folder, span_tensors(spec, span)):
-        _check_record(stored, records[stored.name])
+    for stored in read_tensors(folder, shapes, dtypes):
+        if records is not None:
+            _check_record(stored, records[stored.name])
         tensors[stored.name] = _finite(stored.values if dtype is None else stored.values.to(dtype), stored.name)
     return tensors
 
@@ -40,6 +50,8 @@ def _check_record(stored: StoredTensor, record: TensorRecord) -> None:
 
 
 def _finite(values: Tensor, name: str) -> Tensor:
+    if not values.is_floating_point():
+        return values
     # The extremes are NaN or infinite exactly where some value is; finding them builds no mask of the tensor's size.
     if not torch.isfinite(torch.stack(torch.aminmax(values))).all():
         raise TensorNotFinite(f"{name!r} holds a NaN or an infinity: the checkpoint is broken", tensor=name)

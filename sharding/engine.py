@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from sharding.manifest import Manifest
@@ -19,7 +20,8 @@ from sharding.spec import ModelSpec
 class Chunk:
     """The next rows of one session, beginning at position.
 
-    Shapes: inputs (n,) int64 token ids on a first stage, else (n, hidden_size) float32 hidden states; n >= 1.
+    Shapes: inputs (n,) int64 token ids on a first stage, else (n, hidden_size) hidden states of the
+    engine's hidden_dtype; n >= 1.
     """
 
     session: bytes
@@ -38,6 +40,8 @@ class Engine(Protocol):
     span: Span
     profile: str
     manifest: Manifest
+    hidden_dtype: torch.dtype
+    """Of hidden states and logits: float32, or int32 (Q16) in the exact profile."""
 
     def open(self, session: bytes, capacity: int) -> None:
         """Make room for capacity positions. Raises SessionExists, CacheFull (capacity outside [1, max_positions])."""
@@ -45,10 +49,10 @@ class Engine(Protocol):
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         """Compute one chunk of each of several different sessions and extend their caches.
 
-        Returns, in the order of the batch, hidden states (n, hidden_size) float32, or on a last stage the logits of
-        the chunk's last row (vocab_size,) float32. An empty batch gives an empty list.
+        Returns, in the order of the batch, hidden states (n, hidden_size), or on a last stage the logits of the
+        chunk's last row (vocab_size,), of hidden_dtype. An empty batch gives an empty list.
         Raises: UnknownSession; ShapeMismatch (shape, dtype, a position other than length(session), a session twice);
-        CacheFull; TokenOutOfRange; NotFinite.
+        CacheFull; TokenOutOfRange; NotFinite, or IntegerOverflow in the exact profile.
         """
 
     def length(self, session: bytes) -> int:

@@ -14,6 +14,9 @@ ShardingError
 │   └── ManifestMismatch    bytes, shape or root differ from what the manifest promises
 ├── EngineError             (carries the session it speaks of)
 │   ├── UnknownSession  SessionExists  CacheFull  ShapeMismatch  NotFinite  TokenOutOfRange
+│   ├── IntegerOverflow     a value of the exact profile outside the range that its specification gives it
+│   └── KernelRefused       a kernel does not equal the reference, or takes no such numbers
+├── ScaleOutOfRange         a weight's, norm's or activation's scale that the exact profile cannot write down
 ├── SamplingError           sampling parameters outside their limits
 └── TokenizerError          tokenizer.json is unusable, or a text or id it cannot take
 """
@@ -159,6 +162,35 @@ class TokenOutOfRange(EngineError):
         super().__init__(f"token {token} is outside [0, {vocab_size})", session=session)
         self.token = token
         self.vocab_size = vocab_size
+
+
+class IntegerOverflow(EngineError):
+    """A value outside its range in the exact profile: the model's numbers are too large for it, nothing was wrapped.
+
+    where names the step of sharding/exact/SPEC.md; row is the row of the batch until the engine knows whose it is.
+    """
+
+    def __init__(self, where: str, limit: int, *, row: int = 0, session: bytes = b"") -> None:
+        message = (
+            f"{where} exceeds {limit}: this input takes the model out of the exact profile's range, use float32 for it"
+        )
+        super().__init__(message, session=session)
+        self.where = where
+        self.limit = limit
+        self.row = row
+
+
+class KernelRefused(EngineError):
+    """A compiled or library kernel that does not equal the reference, or inputs that no exact kernel takes."""
+
+
+class ScaleOutOfRange(ShardingError):
+    """A scale that the exact profile cannot write down; tensor or step name the culprit."""
+
+    def __init__(self, where: str, value: object, allowed: str) -> None:
+        super().__init__(f"{where} has scale {value}: it must be {allowed}; serve this model in float32")
+        self.where = where
+        self.value = value
 
 
 class SamplingError(ShardingError):

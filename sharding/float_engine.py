@@ -13,10 +13,11 @@ from torch.nn.functional import embedding, linear
 
 from sharding.checkpoint import load_span
 from sharding.engine import Chunk
-from sharding.errors import NotFinite
+from sharding.errors import NotFinite, UnsupportedModel
 from sharding.float_attention import FloatCache, Part, plan_parts
 from sharding.float_layers import FloatLayers, build_layers
-from sharding.manifest import FLOAT_PROFILE, MANIFEST_FILE, Manifest, build_manifest, read_manifest
+from sharding.manifest import MANIFEST_FILE, Manifest, build_manifest, read_manifest
+from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE
 from sharding.session_table import SessionTable, is_finite
 from sharding.span import Span
 from sharding.spec import ModelSpec
@@ -26,6 +27,7 @@ class FloatEngine:
     """An Engine (see engine.py) of profile "float32"."""
 
     profile = FLOAT_PROFILE
+    hidden_dtype = torch.float32
 
     def __init__(self, spec: ModelSpec, span: Span, manifest: Manifest, layers: FloatLayers) -> None:
         self.spec = spec
@@ -45,6 +47,8 @@ class FloatEngine:
         span.within(spec.num_blocks)
         if manifest is None:
             manifest = read_manifest(folder) if (folder / MANIFEST_FILE).exists() else build_manifest(folder)
+        if manifest.profile == EXACT_PROFILE:
+            raise UnsupportedModel(f"{folder.name} is an exact model: serve it in its own profile", key="profile")
         tensors = load_span(folder, spec, span, manifest, dtype=torch.float32)
         return cls(spec, span, manifest, build_layers(spec, span, tensors))
 

@@ -9,24 +9,32 @@ from typing import Literal
 import msgspec
 
 from sharding.errors import ManifestMalformed, ManifestMismatch
+from sharding.exact.layout import EMBED_WEIGHT
 from sharding.manifest_tree import Manifest, TensorRecord, derive_manifest, tensor_hash
+from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE, tensors_of
 from sharding.spec import ModelSpec
-from sharding.tensors import span_tensors
-from sharding.weight_files import StoredTensor, read_tensors
+from sharding.weight_files import StoredTensor, holds_tensor, read_tensors
 
 MANIFEST_FILE = "tallystick.json"
 MAX_MANIFEST_BYTES = 16 << 20  # a thousand blocks of twelve tensors take about three million
 MAX_LABEL = 200
-FLOAT_PROFILE = "float32"
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 Progress = Callable[[int, int], None]  # weights hashed so far, weights in all
 
-__all__ = ["Manifest", "TensorRecord", "build_manifest", "read_manifest", "write_manifest"]
+__all__ = [
+    "EXACT_PROFILE",
+    "FLOAT_PROFILE",
+    "Manifest",
+    "TensorRecord",
+    "build_manifest",
+    "read_manifest",
+    "write_manifest",
+]
 
 
 class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
-    dtype: Literal["F16", "BF16", "F32"]
+    dtype: Literal["F16", "BF16", "F32", "I8", "I16", "I32"]
     shape: list[int]
     sha256: str
 
@@ -44,18 +52,27 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def build_manifest(
-    folder: Path, progress: Progress | None = None, *, model: str | None = None, profile: str = FLOAT_PROFILE
+    folder: Path, progress: Progress | None = None, *, model: str | None = None, profile: str | None = None
 ) -> Manifest:
-    """Hash every tensor of the folder's model. Raises ConfigError, UnsupportedModel, CheckpointError's leaves."""
+    """Hash every tensor of the folder's model; without a profile its tensors tell which it is.
+
+    Raises ConfigError, UnsupportedModel, CheckpointError's leaves.
+    """
     spec = ModelSpec.from_folder(folder)
-    shapes = span_tensors(spec, spec.whole)
+    profile = profile or _profile_of(folder)
+    tensors = tensors_of(profile)
+    shapes = tensors.span(spec, spec.whole)
     records, done, total = [], 0, sum(prod(shape) for shape in shapes.values())
-    for stored in read_tensors(folder, shapes):
+    for stored in read_tensors(folder, shapes, tensors.item_bytes):
         records.append(record_of(stored))
         done += stored.values.numel()
         if progress is not None:
             progress(done, total)
     return derive_manifest(model or folder.resolve().name, profile, spec, records)
+
+
+def _profile_of(folder: Path) -> str:
+    return EXACT_PROFILE if holds_tensor(folder, EMBED_WEIGHT) else FLOAT_PROFILE
 
 
 def record_of(stored: StoredTensor) -> TensorRecord:
@@ -88,8 +105,10 @@ def read_manifest(folder: Path) -> Manifest:
     content = _decode(_read(folder / MANIFEST_FILE))
     spec = ModelSpec.from_folder(folder)
     _same("spec", _hash(content.spec), spec.digest())
+    profile = _label(content.profile)
+    _check_dtypes(content, profile)
     records = [TensorRecord(n, t.dtype, tuple(t.shape), _hash(t.sha256)) for n, t in content.tensors.items()]
-    manifest = derive_manifest(_label(content.model), _label(content.profile), spec, records)
+    manifest = derive_manifest(_label(content.model), profile, spec, records)
     _same("embed root", _hash(content.embed), manifest.embed_root)
     _same("number of blocks", len(content.blocks).to_bytes(4, "big"), len(manifest.block_roots).to_bytes(4, "big"))
     for index, (stated, derived) in enumerate(zip(content.blocks, manifest.block_roots, strict=True)):
@@ -119,6 +138,14 @@ def _decode(raw: bytes) -> _File:
         return msgspec.json.decode(raw, type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestMalformed(f"{MANIFEST_FILE} is no manifest: {error}", file=MANIFEST_FILE) from error
+
+
+def _check_dtypes(content: _File, profile: str) -> None:
+    allowed = tensors_of(profile).item_bytes
+    for name, tensor in content.tensors.items():
+        if tensor.dtype not in allowed:
+            message = f"{name[:80]!r} is {tensor.dtype}, which no tensor of profile {profile[:80]} is"
+            raise ManifestMalformed(message, file=MANIFEST_FILE)
 
 
 def _hash(text: str) -> bytes:

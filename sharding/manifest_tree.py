@@ -1,6 +1,6 @@
 """The manifest's content: what a model is, down to the byte, under one 32-byte root that a contract can check against.
 
-    tensor leaf   u16 length of the name, the name, u8 dtype (1 F16, 2 BF16, 3 F32), u8 dimensions, u64 each of
+    tensor leaf   u16 length of the name, the name, u8 dtype (1 F16, 2 BF16, 3 F32, 4 I8, 5 I16, 6 I32), u8 dimensions, u64 each of
                   them, SHA-256 of the tensor's bytes as stored; integers big-endian
     block root    Merkle root over the block's tensor leaves in the order of their names
     embed root    the same over the embedding; head root over the output matrix (the embedding again where tied) and
@@ -20,11 +20,12 @@ from torch import Tensor, uint8
 from sharding.errors import ManifestMismatch, TensorMismatch, TensorMissing
 from sharding.hashing import keccak256, sha256
 from sharding.merkle import merkle_root
+from sharding.profiles import tensors_of
 from sharding.spec import ModelSpec
-from sharding.tensors import Shape, Shapes, block_tensors, embedding_tensors, head_tensors, span_tensors
+from sharding.tensors import Shape, Shapes
 
 DOMAIN = b"tallystick manifest 1\n"
-DTYPE_CODES = {"F16": 1, "BF16": 2, "F32": 3}
+DTYPE_CODES = {"F16": 1, "BF16": 2, "F32": 3, "I8": 4, "I16": 5, "I32": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,12 @@ class Manifest:
 def derive_manifest(model: str, profile: str, spec: ModelSpec, records: Iterable[TensorRecord]) -> Manifest:
     """Hash the records up to the root. Raises TensorMissing and TensorMismatch where they do not make up the model."""
     by_name = {record.name: record for record in records}
-    _check_complete(by_name, span_tensors(spec, spec.whole))
-    embed_root = _root_of(by_name, embedding_tensors(spec))
-    block_roots = tuple(_root_of(by_name, block_tensors(spec, index)) for index in range(spec.num_blocks))
-    head_root = _root_of(by_name, head_tensors(spec))
+    tensors = tensors_of(profile)
+    _check_complete(by_name, tensors.span(spec, spec.whole))
+    tensors.check_dtypes(spec, {record.name: record.dtype for record in by_name.values()})
+    embed_root = _root_of(by_name, tensors.embedding(spec))
+    block_roots = tuple(_root_of(by_name, tensors.block(spec, index)) for index in range(spec.num_blocks))
+    head_root = _root_of(by_name, tensors.head(spec))
     return Manifest(
         model=model,
         profile=profile,

@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 
 from sharding.engine import Chunk
-from sharding.errors import CacheFull, NotFinite, SessionExists, ShapeMismatch, TokenOutOfRange, UnknownSession
+from sharding.errors import (
+    CacheFull,
+    IntegerOverflow,
+    NotFinite,
+    SessionExists,
+    ShapeMismatch,
+    TokenOutOfRange,
+    UnknownSession,
+)
 from sharding.spec import ModelSpec
 
 Cache = TypeVar("Cache")
+MAX_INT32 = (1 << 31) - 1
 
 
 @dataclass(slots=True)
@@ -29,8 +38,12 @@ class Session(Generic[Cache]):
 class SessionTable(Generic[Cache]):
     """The open sessions of one engine; make_cache(capacity) builds what the engine keeps for each."""
 
-    def __init__(self, spec: ModelSpec, make_cache: Callable[[int], Cache]) -> None:
+    def __init__(
+        self, spec: ModelSpec, make_cache: Callable[[int], Cache], hidden_dtype: torch.dtype = torch.float32
+    ) -> None:
+        """hidden_dtype: float32, or int32 for the exact profile's Q16."""
         self._spec = spec
+        self._hidden_dtype = hidden_dtype
         self._make_cache = make_cache
         self._sessions: dict[bytes, Session[Cache]] = {}
 
@@ -73,7 +86,7 @@ class SessionTable(Generic[Cache]):
 
     def _admit(self, chunk: Chunk, tokens: bool) -> Session[Cache]:
         entry = self.get(chunk.session)
-        _check_inputs(chunk, self._spec, tokens)
+        _check_inputs(chunk, self._spec, torch.int64 if tokens else self._hidden_dtype)
         if chunk.position != entry.length:
             raise ShapeMismatch(chunk.session, "position", entry.length, chunk.position)
         if entry.length + len(chunk.inputs) > entry.capacity:
@@ -81,17 +94,25 @@ class SessionTable(Generic[Cache]):
         return entry
 
 
-def _check_inputs(chunk: Chunk, spec: ModelSpec, tokens: bool) -> None:
-    inputs, wanted = chunk.inputs, torch.int64 if tokens else torch.float32
+def _check_inputs(chunk: Chunk, spec: ModelSpec, wanted: torch.dtype) -> None:
+    inputs = chunk.inputs
     if inputs.dtype != wanted:
         raise ShapeMismatch(chunk.session, "dtype", wanted, inputs.dtype)
-    row = () if tokens else (spec.hidden_size,)
+    row = () if wanted == torch.int64 else (spec.hidden_size,)
     if inputs.dim() != len(row) + 1 or inputs.shape[1:] != row or len(inputs) < 1:
         raise ShapeMismatch(chunk.session, "shape", ("n >= 1", *row), tuple(inputs.shape))
-    if tokens:
+    if wanted == torch.int64:
         _check_tokens(chunk, spec.vocab_size)
+    elif wanted == torch.int32:
+        _check_whole(chunk)
     elif not is_finite(inputs):
         raise NotFinite("hidden states", session=chunk.session)
+
+
+def _check_whole(chunk: Chunk) -> None:
+    """The lowest int32 has no positive twin and is no Q16 number."""
+    if int(chunk.inputs.min()) < -MAX_INT32:
+        raise IntegerOverflow("a hidden state", MAX_INT32, session=chunk.session)
 
 
 def _check_tokens(chunk: Chunk, vocab_size: int) -> None:

@@ -5,7 +5,7 @@ against the files. Files that hold nothing of what is wanted are not touched and
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from sharding.tensors import Shape, Shapes
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 MAX_INDEX_BYTES = 32 << 20
-ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4}  # the dtypes that are accepted
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.safetensors", re.ASCII)
 
 
@@ -34,8 +33,11 @@ class StoredTensor:
     values: Tensor
 
 
-def read_tensors(folder: Path, shapes: Shapes) -> Iterator[StoredTensor]:
-    """Yield each named tensor once, file by file. Raises CheckpointError's leaves, before reading a wrong tensor."""
+def read_tensors(folder: Path, shapes: Shapes, dtypes: Collection[str]) -> Iterator[StoredTensor]:
+    """Yield each named tensor once, file by file; dtypes has the names that are accepted.
+
+    Raises CheckpointError's leaves, before reading a wrong tensor.
+    """
     for path, names in locate(folder, shapes).items():
         with _opened(path) as file:
             present = set(file.keys())
@@ -43,7 +45,19 @@ def read_tensors(folder: Path, shapes: Shapes) -> Iterator[StoredTensor]:
                 if name not in present:
                     message = f"{path.name} does not hold {name!r}, where it should be"
                     raise IndexLies(message, tensor=name, file=path.name)
-                yield _read(file, path, name, shapes[name])
+                yield _read(file, name, shapes[name], dtypes)
+
+
+def holds_tensor(folder: Path, name: str) -> bool:
+    """Whether the folder's index, or its only file, knows the name. Raises IndexLies, FileDamaged."""
+    weight_map = _weight_map(folder.resolve())
+    if weight_map is not None:
+        return name in weight_map
+    path = folder.resolve() / SINGLE_FILE
+    if not path.exists():
+        return False
+    with _opened(path) as file:
+        return name in file.keys()  # noqa: SIM118 - no mapping
 
 
 def locate(folder: Path, names: Iterable[str]) -> dict[Path, list[str]]:
@@ -93,12 +107,12 @@ def _opened(path: Path) -> Iterator[Any]:
         raise FileDamaged(f"{path.name} cannot be read: {error}", file=path.name) from error
 
 
-def _read(file: Any, path: Path, name: str, shape: Shape) -> StoredTensor:
+def _read(file: Any, name: str, shape: Shape, dtypes: Collection[str]) -> StoredTensor:
     header = file.get_slice(name)
     found, dtype = tuple(header.get_shape()), str(header.get_dtype())
     if found != shape:
         raise TensorMismatch(name, "shape", shape, found)
-    if dtype not in ITEM_BYTES:
-        raise TensorMismatch(name, "dtype", " or ".join(ITEM_BYTES), dtype)
+    if dtype not in dtypes:
+        raise TensorMismatch(name, "dtype", " or ".join(dtypes), dtype)
     # A copy: the file is mapped, and whoever writes to it later must not write to what was checked.
     return StoredTensor(name, dtype, file.get_tensor(name).clone())

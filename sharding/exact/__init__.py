@@ -1,0 +1,1 @@
+"""The exact profile: a forward pass in integers, the same bytes on every machine. SPEC.md is the law here."""
