@@ -27,6 +27,7 @@ from node.errors import NodeStartFailed
 from node.generation import ClientModel, Generated, generate_text
 from node.keys import load_keys
 from node.lifetime import run_loop
+from node.model_folder import resolve_model
 from node.network import Network, from_deployment
 from node.settings import DEFAULT_MAX_PRICE
 from node.store import Store
@@ -100,6 +101,7 @@ class _Demo:
         self._network = network
         self._nodes = nodes
         self._client = LocalSigner.dev_account(CLIENT_ACCOUNT, network.chain.chain_id)
+        self._model = ClientModel.from_folder(plan.model, resolve_model(plan.model, plan.profile))
 
     def run(self, *, as_json: bool) -> None:
         before = self._holdings(None)
@@ -120,7 +122,7 @@ class _Demo:
         return read_holdings(self._network, names, [report.channel] if report else [])
 
     def _generate(self, *, quiet: bool) -> Generated:
-        model = ClientModel.from_folder(self._plan.model)
+        model = self._model
         request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens, MAX_PRICE)
         show = _ignore_piece if quiet else _print_piece
         show(self._plan.prompt)
@@ -159,10 +161,11 @@ class _Demo:
         transactions: list[Transaction],
         as_json: bool,
     ) -> None:
+        profile = self._model.terms.profile
         if as_json:
-            print_json({"text": text, **bill_json(report), **report_json(before, after, transactions)})
+            print_json({"text": text, **bill_json(report, profile), **report_json(before, after, transactions)})
             return
-        console.print(bill_table(report))
+        console.print(bill_table(report, profile))
         console.print(transactions_table(transactions))
         console.print(balances_table(before, after))
 

@@ -15,7 +15,7 @@ from incentives.units import format_amount, parse_amount
 from node.errors import NodeStartFailed
 from node.keys import load_keys, running_pid
 from node.log import LOG_FILE
-from node.settings import DEFAULT_ASK, NodeSettings, child_environment, load_node_settings
+from node.settings import DEFAULT_ASK, DEFAULT_MODELS, NodeSettings, Profile, child_environment, load_node_settings
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
@@ -34,7 +34,8 @@ class DemoPlan:
     max_tokens: int
     nodes: int
     chain: Literal["auto", "anvil", "embedded"]
-    model: Path = Path("models/demo")
+    model: Path = DEFAULT_MODELS["exact"]
+    profile: Profile = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def _prepare(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str)
     owner = LocalSigner.dev_account(index + 1, 31337)
     values = {
         "model": str(plan.model.resolve()),
+        "profile": plan.profile,
         "blocks": str(span),
         "owner": owner.address,
         "listen": "127.0.0.1:0",

@@ -15,6 +15,8 @@ NodeError
 ├── ClosedHere               the stream was used after this side had closed it
 ├── MalformedFrame           bytes that are not a frame
 │   ├── ValueNotFinite       NaN or infinity among hidden states
+│   ├── ValueOutOfRange      -2^31 among the exact profile's hidden states
+│   ├── HiddenTypeMismatch   hidden states of another profile than the session's
 │   └── TokenOutOfVocabulary a token id that the model does not have
 ├── FrameTooLarge            a frame past the limit
 ├── MalformedMessage         a frame whose message cannot be read
@@ -156,6 +158,26 @@ class ValueNotFinite(MalformedFrame):
         super().__init__(f"the value at row {row}, column {column} is not finite")
         self.row = row
         self.column = column
+
+
+class ValueOutOfRange(MalformedFrame):
+    """Hidden states of the exact profile with -2^31, which is no number of it."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__(
+            f"the value at row {row}, column {column} is -2147483648, the exact profile ends at -2147483647"
+        )
+        self.row = row
+        self.column = column
+
+
+class HiddenTypeMismatch(MalformedFrame):
+    """Hidden states in the numbers of another profile than the session's."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"this session's hidden states are {expected}, not {found}; send them in the route's profile")
+        self.expected = expected
+        self.found = found
 
 
 class TokenOutOfVocabulary(MalformedFrame):

@@ -13,7 +13,7 @@ from node.directory import Directory
 from node.network import Network
 from node.store import Store
 from node.wss import WssTransport
-from sharding.manifest import FLOAT_PROFILE, read_manifest
+from sharding.manifest import read_manifest
 from sharding.sampling import SamplingParams
 from sharding.spec import ModelSpec
 from sharding.tokenizer import Tokenizer
@@ -28,10 +28,14 @@ class ClientModel:
     stop_tokens: frozenset[int]
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "ClientModel":
-        """Read tokenizer, configuration and manifest. Raises: ShardingError."""
+    def from_folder(cls, folder: Path, computed_from: Path | None = None) -> "ClientModel":
+        """Read tokenizer, configuration and manifest. Raises: ShardingError.
+
+        computed_from: the folder of the profile that is asked for (see resolve_model), where it is another one. Words
+        are the folder's own in any case: no root covers them.
+        """
         stop_tokens = frozenset(ModelSpec.from_folder(folder).eos_token_ids)
-        return cls(Tokenizer.from_folder(folder), model_terms(folder), stop_tokens)
+        return cls(Tokenizer.from_folder(folder), model_terms(computed_from or folder), stop_tokens)
 
     def request(self, prompt: str, sampling: SamplingParams, max_tokens: int, max_price: int) -> Request:
         """Tokenise a prompt. Raises: SamplingError."""
@@ -40,9 +44,9 @@ class ClientModel:
 
 
 def model_terms(folder: Path) -> ModelTerms:
-    """What to ask of nodes, from a model's configuration and manifest. Raises: ShardingError."""
+    """What to ask of nodes, in the profile of the folder's manifest. Raises: ShardingError."""
     spec, manifest = ModelSpec.from_folder(folder), read_manifest(folder)
-    return ModelTerms(manifest.root, FLOAT_PROFILE, spec.num_blocks, spec.vocab_size, spec.max_positions)
+    return ModelTerms(manifest.root, manifest.profile, spec.num_blocks, spec.vocab_size, spec.max_positions)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What a node keeps in its data directory beside the database: its two keys, and which process serves from it."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,15 @@ def load_keys(settings: NodeSettings) -> NodeKeys:
 def running_pid(data_dir: Path) -> int | None:
     """The process that serves from a data directory, if one says so and lives."""
     return recorded_process(data_dir / STATUS_FILE)
+
+
+def running_profile(data_dir: Path) -> str | None:
+    """The numeric profile in which the process of running_pid computes."""
+    if running_pid(data_dir) is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads((data_dir / STATUS_FILE).read_text())["profile"])
+    return None
 
 
 def recorded_process(path: Path) -> int | None:

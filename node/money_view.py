@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from incentives.payees import parse_payees
 from node.channel_book import ChannelBook
-from node.keys import load_keys, running_pid
+from node.keys import load_keys, running_pid, running_profile
 from node.ledger import Ledger
 from node.network import Network, connect
 from node.settings import NodeSettings
@@ -59,6 +59,7 @@ class NodeStatus:
     owner: str
     signer: str
     blocks: str
+    profile: str
     endpoint: str
     bonded: int
     exiting: int
@@ -79,8 +80,9 @@ def node_status(settings: NodeSettings) -> NodeStatus:
     held, collectable = (0, 0) if pid else _owed(settings, network)
     endpoint = announced.endpoint if announced else ""
     return NodeStatus(
-        pid, owner, keys.signer.address, settings.blocks, endpoint, stake.bonded, stake.exiting, held, collectable
-    )
+        pid, owner, keys.signer.address, settings.blocks, running_profile(settings.data_dir) or settings.profile,
+        endpoint, stake.bonded, stake.exiting, held, collectable,
+    )  # fmt: skip
 
 
 def _owed(settings: NodeSettings, network: Network) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psutil
 
@@ -17,6 +18,7 @@ from node.directory import Directory
 from node.errors import NotStaked, SettingsError
 from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
+from node.model_folder import engine_loader, resolve_model
 from node.network import Network, connect
 from node.server import StageContext, StageServer
 from node.settings import NodeSettings
@@ -34,15 +36,15 @@ RETRY_SECONDS = 0.25
 
 def load_engine(settings: NodeSettings) -> Engine:
     """Load the tensors of this node's span and no others. Raises: ShardingError, SettingsError."""
-    import torch
-
-    from sharding.float_engine import FloatEngine  # transformers takes seconds: a node that may not serve says so first
+    import torch  # takes seconds: a node that may not serve says so first
 
     torch.set_num_threads(settings.threads)
-    engine = FloatEngine.from_folder(settings.model, settings.span)
+    folder = resolve_model(settings.model, settings.profile)
+    engine = engine_loader(folder)(folder, settings.span)
     expected = settings.manifest
     if expected is not None and engine.manifest.root.hex() != expected.removeprefix("0x").lower():
-        raise SettingsError("manifest", f"{settings.model} has root {engine.manifest.root.hex()}, expected {expected}")
+        raise SettingsError("manifest", f"{folder} has root {engine.manifest.root.hex()}, expected {expected}")
+    log.info("blocks %s are computed in profile %s with kernels %s", engine.span, engine.profile, engine.kernel)
     return engine
 
 
@@ -94,6 +96,14 @@ def settle_interval(settings: NodeSettings, network: Network) -> float:
     return min(settings.settle_every_seconds, network.deployment.params.close_delay_s / 4)
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a node that has started says of itself."""
+
+    endpoint: str
+    profile: str
+
+
 class NodeProcess:
     """One running node: use `start`, then `serve_until`; `close` in any case."""
 
@@ -106,8 +116,8 @@ class NodeProcess:
         self._transport: WssTransport | None = None
         self._server: StageServer | None = None
 
-    async def start(self) -> str:
-        """Bring everything up; returns the endpoint that others dial."""
+    async def start(self) -> Serving:
+        """Bring everything up; returns the endpoint that others dial, and the profile."""
         settings = self._settings
         keys = load_keys(settings)
         network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
@@ -122,8 +132,9 @@ class NodeProcess:
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
         await asyncio.to_thread(announce_if_new, network, settings, keys, engine.manifest.root, endpoint)
-        self._write_status(endpoint, keys)
-        return endpoint
+        serving = Serving(endpoint, engine.profile)
+        self._write_status(serving, keys)
+        return serving
 
     def _context(
         self, keys: NodeKeys, network: Network, engine: Engine, ledger: Ledger, transport: WssTransport
@@ -144,11 +155,12 @@ class NodeProcess:
             settings.max_sessions, settings.session_idle_seconds,
         )  # fmt: skip
 
-    def _write_status(self, endpoint: str, keys: NodeKeys) -> None:
+    def _write_status(self, serving: Serving, keys: NodeKeys) -> None:
         status = {
             "pid": os.getpid(),
             "created": psutil.Process().create_time(),
-            "endpoint": endpoint,
+            "endpoint": serving.endpoint,
+            "profile": serving.profile,
             "signer": keys.signer.address,
             "owner": self._settings.owner,
         }
@@ -178,9 +190,9 @@ class NodeProcess:
 
 
 async def run_node(
-    settings: NodeSettings, stop: asyncio.Event, wait_seconds: float, ready: Callable[[str], None]
+    settings: NodeSettings, stop: asyncio.Event, wait_seconds: float, ready: Callable[[Serving], None]
 ) -> None:
-    """Run one node from start to stop; `ready` hears the endpoint once it serves."""
+    """Run one node from start to stop; `ready` hears of it once it serves."""
     node = NodeProcess(settings, wait_seconds)
     starting, stopping = asyncio.create_task(node.start()), asyncio.create_task(stop.wait())
     try:

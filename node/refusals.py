@@ -26,10 +26,14 @@ from node.errors import (
     TokenOutOfVocabulary,
     UnknownNode,
     ValueNotFinite,
+    ValueOutOfRange,
 )
 from sharding.errors import (
     CacheFull,
+    IntegerOverflow,
+    KernelRefused,
     NotFinite,
+    ScaleOutOfRange,
     SessionExists,
     ShapeMismatch,
     ShardingError,
@@ -53,6 +57,8 @@ class FailureCode(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     SHAPE = "shape"
     NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    """A value that the exact profile has no number for: it is never wrapped or rounded to its end."""
     TOKEN_RANGE = "token_range"  # noqa: S105 - a token of text, not a secret
     TOO_LONG = "too_long"
     BUSY = "busy"
@@ -88,6 +94,7 @@ class Refused(NodeError):
 
 _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (ValueNotFinite, FailureCode.NOT_FINITE),
+    (ValueOutOfRange, FailureCode.OUT_OF_RANGE),
     (TokenOutOfVocabulary, FailureCode.TOKEN_RANGE),
     (MalformedFrame, FailureCode.MALFORMED),
     (FrameTooLarge, FailureCode.MALFORMED),
@@ -109,6 +116,8 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (SessionExists, FailureCode.BUSY),
     (CacheFull, FailureCode.TOO_LONG),
     (NotFinite, FailureCode.NOT_FINITE),
+    (IntegerOverflow, FailureCode.OUT_OF_RANGE),
+    (ScaleOutOfRange, FailureCode.OUT_OF_RANGE),
     (TokenOutOfRange, FailureCode.TOKEN_RANGE),
     (ShapeMismatch, FailureCode.SHAPE),
     (ShardingError, FailureCode.SHAPE),
@@ -121,7 +130,8 @@ def refusal_of(error: BaseException) -> Refused:
         return error
     if isinstance(error, ChainError):  # its text has the operator's URL
         return Refused(FailureCode.CHAIN, "the node cannot use its chain now; choose another node or try again later")
-    for kind, code in _CODES:
+    known = () if isinstance(error, KernelRefused) else _CODES  # a kernel that fails is this machine's own affair
+    for kind, code in known:
         if isinstance(error, kind):
             return Refused(code, str(error))
     return Refused(FailureCode.INTERNAL, "the node met an error that it does not know; its operator's log has it")

@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,10 @@ DEFAULT_ASK = "0.000001"
 DEFAULT_MAX_PRICE = "0.0001"
 """Whole tokens that one model token may cost through all stages, unless the client says otherwise."""
 MAX_SETTINGS_BYTES = 64 * 1024
+
+Profile = Literal["exact", "float32"]
+"""exact: integers, the same bytes on every machine. float32: for models that have no exact form."""
+DEFAULT_MODELS: dict[Profile, Path] = {"exact": Path("models/demo-exact"), "float32": Path("models/demo")}
 
 
 def _checked_address(text: str) -> str:
@@ -73,9 +77,10 @@ class NodeSettings(BaseModel):
     endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
     ask: Annotated[str, AfterValidator(_checked_price)] = DEFAULT_ASK
     data_dir: Path = Path("data")
+    profile: Profile = "exact"  # a float checkpoint is quantised once, into the cache
     rpc_url: str = DEFAULT_RPC_URL
     deployment: Path = Path("deployments/31337.json")
-    manifest: str | None = None  # expected manifest root, hex; default: the folder's own
+    manifest: str | None = None  # expected root of what is served, hex; default: any
     threads: int = Field(default=1, ge=1, le=256)
     max_sessions: int = Field(default=64, ge=1, le=4096)
     max_window_tokens: int = Field(default=64, ge=1, le=4096)
@@ -152,7 +157,9 @@ class ClientSettings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("tallystick")) / "client")
     keystore: Path | None = None
     password_file: Path | None = None
-    model: Path = Path("models/demo")
+    model: Path | None = None  # default: the profile's of DEFAULT_MODELS
+    profile: Profile = "exact"
+    cache_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("tallystick")))
     anvil: Path | None = None  # an anvil binary to prefer for `tally dev up`
     trace: bool = False  # show tracebacks of errors
 

@@ -207,7 +207,7 @@ class StageSession:
         spec, terms = self._engine.spec, self.terms
 
         def compute() -> Frame:
-            inputs = frame_to_tensor(frame, spec.hidden_size, spec.vocab_size)
+            inputs = frame_to_tensor(frame, spec.hidden_size, spec.vocab_size, self._engine.hidden_dtype)
             began = time.perf_counter()
             [output] = self._engine.forward([Chunk(terms.session, frame.position, inputs)])
             made = self._output_frame(frame, output)

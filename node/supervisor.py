@@ -1,4 +1,4 @@
-"""Several nodes by one command: one process imports the engine once and forks a process per node.
+"""Several nodes by one command: one process imports the engines once and forks a process per node.
 
 Each child is a whole node with its own keys, store, port and log; it ends with the supervisor, however that dies, because
 its standard input is a pipe that only the supervisor holds open.
@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from node.lifetime import run_loop, stop_event
 from node.log import LOG_FILE, configure_logging
+from node.model_folder import prepare_engine
 from node.settings import NodeSettings
 
 
@@ -25,8 +26,12 @@ class _Child:
 
 
 def run_nodes(nodes: Sequence[NodeSettings], wait_seconds: float, *, watch_stdin: bool) -> int:
-    """Serve from every configuration until told to stop or until all have ended; returns the number that failed."""
-    import sharding.float_engine  # noqa: F401 - the expensive imports, once for all children
+    """Serve from every configuration until told to stop or until all have ended; returns the number that failed.
+
+    Their models are resolved: each `model` is a folder to compute from.
+    """
+    for folder in {settings.model for settings in nodes}:
+        prepare_engine(folder)  # the expensive part, once for all children
 
     children: list[_Child] = []
     for settings in nodes:

@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from node.errors import FrameTooLarge, MalformedFrame, TokenOutOfVocabulary, ValueNotFinite
+from node.errors import (
+    FrameTooLarge,
+    HiddenTypeMismatch,
+    MalformedFrame,
+    TokenOutOfVocabulary,
+    ValueNotFinite,
+    ValueOutOfRange,
+)
 
 VERSION = 1
 SESSION_BYTES = 16
@@ -48,12 +55,16 @@ class DType(IntEnum):
 
 _ITEM_BYTES = {DType.FLOAT32: 4, DType.INT32: 4}
 _SHAPES = {
-    FrameType.CONTROL: (DType.NONE, 0),
-    FrameType.TOKENS: (DType.INT32, 1),
-    FrameType.HIDDEN: (DType.FLOAT32, 2),
-    FrameType.SAMPLED: (DType.INT32, 1),
+    FrameType.CONTROL: ((DType.NONE,), 0),
+    FrameType.TOKENS: ((DType.INT32,), 1),
+    FrameType.HIDDEN: ((DType.FLOAT32, DType.INT32), 2),
+    FrameType.SAMPLED: ((DType.INT32,), 1),
 }
-"""The dtype and rank that each type must have."""
+"""The dtypes and the rank that each type may have; a session's profile decides between the two of hidden states."""
+_HIDDEN_DTYPES = {torch.float32: DType.FLOAT32, torch.int32: DType.INT32}
+_ITEM_FORMATS = {DType.FLOAT32: "<f4", DType.INT32: "<i4"}
+_LOWEST_INT32 = -(2**31)
+"""Has no positive twin: no Q16 number of the exact profile."""
 _FRAME_TYPES = {kind.value: kind for kind in FrameType}  # a look-up is four times faster than an enum's call
 _DTYPES = {dtype.value: dtype for dtype in DType}
 
@@ -119,9 +130,9 @@ def _used_dims(rank: int, first: int, second: int) -> tuple[int, ...]:
 
 
 def _check_shape(kind: FrameType, dtype: DType, shape: tuple[int, ...], size: int) -> None:
-    expected_dtype, expected_rank = _SHAPES[kind]
-    if dtype is not expected_dtype:
-        raise MalformedFrame(f"{kind.name} frames carry {expected_dtype.name}, not {dtype.name}")
+    dtypes, expected_rank = _SHAPES[kind]
+    if dtype not in dtypes:
+        raise MalformedFrame(f"{kind.name} frames carry {' or '.join(each.name for each in dtypes)}, not {dtype.name}")
     if len(shape) != expected_rank:
         raise MalformedFrame(f"{kind.name} frames have rank {expected_rank}, not {len(shape)}")
     if not size:
@@ -133,11 +144,14 @@ def _check_shape(kind: FrameType, dtype: DType, shape: tuple[int, ...], size: in
 
 
 def hidden_frame(session: bytes, epoch: int, step: int, position: int, hidden: torch.Tensor) -> Frame:
-    """Wrap hidden states, float32 (positions, width), without copying them. Raises: MalformedFrame."""
-    if hidden.dtype is not torch.float32 or hidden.dim() != 2 or not hidden.numel():
-        raise MalformedFrame(f"hidden states are float32 (positions, width), not {hidden.dtype} {tuple(hidden.shape)}")
-    values = np.ascontiguousarray(hidden.numpy(force=True), dtype="<f4")
-    return Frame(FrameType.HIDDEN, _raw(values), DType.FLOAT32, values.shape, session, epoch, step, position)
+    """Wrap hidden states, (positions, width) in float32 or int32, without copying them. Raises: MalformedFrame."""
+    dtype = _HIDDEN_DTYPES.get(hidden.dtype)
+    if dtype is None or hidden.dim() != 2 or not hidden.numel():
+        raise MalformedFrame(
+            f"hidden states are float32 or int32 (positions, width), not {hidden.dtype} {tuple(hidden.shape)}"
+        )
+    values = np.ascontiguousarray(hidden.numpy(force=True), dtype=_ITEM_FORMATS[dtype])
+    return Frame(FrameType.HIDDEN, _raw(values), dtype, values.shape, session, epoch, step, position)
 
 
 def tokens_frame(session: bytes, epoch: int, step: int, position: int, tokens: Sequence[int]) -> Frame:
@@ -164,33 +178,43 @@ def _raw(values: NDArray[Any]) -> memoryview:
     return values.data.cast("B")
 
 
-def frame_to_tensor(frame: Frame, hidden_size: int, vocab_size: int) -> torch.Tensor:
+def frame_to_tensor(frame: Frame, hidden_size: int, vocab_size: int, hidden_dtype: torch.dtype) -> torch.Tensor:
     """Return an engine's input from a frame of either kind.
 
-    Raises: MalformedFrame, ValueNotFinite, TokenOutOfVocabulary.
+    Raises: MalformedFrame, HiddenTypeMismatch, ValueNotFinite, ValueOutOfRange, TokenOutOfVocabulary.
     """
     if frame.type is FrameType.HIDDEN:
-        return frame_to_hidden(frame, hidden_size)
+        return frame_to_hidden(frame, hidden_size, hidden_dtype)
     return frame_to_tokens(frame, vocab_size)
 
 
-def frame_to_hidden(frame: Frame, hidden_size: int) -> torch.Tensor:
-    """Return the float32 (positions, hidden_size) of a HIDDEN frame.
+def frame_to_hidden(frame: Frame, hidden_size: int, hidden_dtype: torch.dtype) -> torch.Tensor:
+    """Return the (positions, hidden_size) of a HIDDEN frame in the session's dtype, float32 or int32.
 
     The tensor shares the frame's memory where that may be written to; a read-only buffer is copied.
-    Raises: MalformedFrame for another type or width, ValueNotFinite.
+    Raises: MalformedFrame for another type or width, HiddenTypeMismatch, ValueNotFinite, ValueOutOfRange.
     """
     if frame.type is not FrameType.HIDDEN:
         raise MalformedFrame(f"expected hidden states, got a {frame.type.name} frame")
+    if frame.dtype is not (expected := _HIDDEN_DTYPES[hidden_dtype]):
+        raise HiddenTypeMismatch(expected.name, frame.dtype.name)
     if frame.shape[1] != hidden_size:
         raise MalformedFrame(f"hidden states are {frame.shape[1]} wide, this model's are {hidden_size}")
-    received = np.frombuffer(frame.payload, dtype="<f4").reshape(frame.shape)
-    values = received.astype(np.float32, copy=not received.flags.writeable)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise ValueNotFinite(int(row), int(column))
+    received = np.frombuffer(frame.payload, dtype=_ITEM_FORMATS[frame.dtype]).reshape(frame.shape)
+    values = received.astype(received.dtype.newbyteorder("="), copy=not received.flags.writeable)
+    _check_values(values)
     return torch.from_numpy(values)
+
+
+def _check_values(values: NDArray[Any]) -> None:
+    """Raises: ValueNotFinite, ValueOutOfRange, each with the first place."""
+    whole = values.dtype.kind == "i"
+    if whole and values.min() > _LOWEST_INT32:
+        return  # a single pass, no mask
+    wrong = values == _LOWEST_INT32 if whole else ~np.isfinite(values)
+    if wrong.any():
+        row, column = (int(place) for place in np.argwhere(wrong)[0])
+        raise ValueOutOfRange(row, column) if whole else ValueNotFinite(row, column)
 
 
 def frame_to_tokens(frame: Frame, vocab_size: int) -> torch.Tensor:

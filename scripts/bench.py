@@ -9,7 +9,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-BENCHMARKS = {"first-light": "benchmarks.first_light"}
+BENCHMARKS = {
+    "exact-equal": "benchmarks.exact_equal",
+    "exact-quality": "benchmarks.exact_quality",
+    "exact-speed": "benchmarks.exact_speed",
+    "first-light": "benchmarks.first_light",
+}
 LIBRARIES = ("torch", "transformers", "aiohttp", "web3")
 
 

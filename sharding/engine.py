@@ -43,6 +43,10 @@ class Engine(Protocol):
     hidden_dtype: torch.dtype
     """Of hidden states and logits: float32, or int32 (Q16) in the exact profile."""
 
+    @property
+    def kernel(self) -> str:
+        """What computes, for people and logs; in the exact profile it never changes a byte."""
+
     def open(self, session: bytes, capacity: int) -> None:
         """Make room for capacity positions. Raises SessionExists, CacheFull (capacity outside [1, max_positions])."""
 

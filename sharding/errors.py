@@ -67,7 +67,7 @@ class TensorMissing(CheckpointError):
 
 
 class TensorMismatch(CheckpointError):
-    """A tensor has another shape or dtype than the model's shape demands."""
+    """A tensor has another shape or dtype than the model's shape demands, or a number that its profile forbids."""
 
     def __init__(self, tensor: str, what: str, expected: object, found: object) -> None:
         super().__init__(

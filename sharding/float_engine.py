@@ -28,6 +28,7 @@ class FloatEngine:
 
     profile = FLOAT_PROFILE
     hidden_dtype = torch.float32
+    kernel = "transformers"
 
     def __init__(self, spec: ModelSpec, span: Span, manifest: Manifest, layers: FloatLayers) -> None:
         self.spec = spec

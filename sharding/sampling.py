@@ -2,17 +2,19 @@
 
 Randomness comes from Philox as a function of (seed, position) and of nothing before it: any node can take over a
 session at any position. Weights are computed in float64; two machines whose logits differ in the last bits can still
-differ in a token, as everywhere in the float profile.
+differ in a token, as everywhere in the float profile. Logits of the exact profile, int32, are sampled by exact/sampler.py.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sharding.errors import NotFinite, SamplingError, ShapeMismatch
+from sharding.exact.sampler import sample_exact
 
 MAX_TEMPERATURE = 100.0
 MAX_TOP_K = 1 << 21  # the largest vocabulary
@@ -48,11 +50,15 @@ class SamplingParams:
 def sample(logits: Tensor, params: SamplingParams, position: int) -> int:
     """The token that stands at position (an unsigned 64-bit number, the first token of the session being 0).
 
-    Shapes: logits (vocab_size,). Equal logits: the lowest id wins when greedy.
-    Raises: SamplingError, NotFinite, ShapeMismatch.
+    Shapes: logits (vocab_size,), float32 or float64, or int32 in Q16. Equal logits: the lowest id wins when greedy.
+    Raises: SamplingError, NotFinite, ShapeMismatch (shape, dtype); for int32 what sample_exact raises.
     """
     params.validate()
     _check_whole("position", position, MAX_POSITION)
+    if logits.dtype == torch.int32:
+        return sample_exact(logits, params, position)
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise ShapeMismatch(b"", "dtype of the logits", "int32, float32 or float64", logits.dtype)
     if logits.dim() != 1 or len(logits) < 1:
         raise ShapeMismatch(b"", "shape of the logits", ("vocab_size",), tuple(logits.shape))
     scores = logits.detach().numpy().astype(np.float64)

@@ -1,8 +1,12 @@
 """JSON from strangers: bounded in size, an object at the top, no key twice, no NaN, no endless nesting."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
+
+MAX_DEPTH = 128
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class BadJson(ValueError):
@@ -24,6 +28,7 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
 
 
 def parse_json_object(raw: bytes, name: str) -> dict[str, Any]:
+    _check_depth(raw, name)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except BadJson:
@@ -33,6 +38,18 @@ def parse_json_object(raw: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadJson(f"{name} holds no JSON object")
     return value
+
+
+def _check_depth(raw: bytes, name: str) -> None:
+    """Before the parser, whose own recursion is bounded only as long as no library lifts the interpreter's limit."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _STRINGS_AND_BRACKETS.finditer(raw):
+        mark = match[0]
+        depth += (mark in (b"[", b"{")) - (mark in (b"]", b"}"))
+        if depth > MAX_DEPTH:
+            raise BadJson(f"{name} nests deeper than {MAX_DEPTH}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

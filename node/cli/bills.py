@@ -6,8 +6,8 @@ from node.cli.output import make_table, short, units
 from node.client_session import Report
 
 
-def bill_table(report: Report) -> Table:
-    """The route with what each stage earns."""
+def bill_table(report: Report, profile: str) -> Table:
+    """The route with what each stage earns; profile: the numbers that it was computed in."""
     rows = [
         (
             str(index),
@@ -20,13 +20,13 @@ def bill_table(report: Report) -> Table:
         for index, bill in enumerate(report.stages)
     ]
     title = (
-        f"{len(report.tokens)} tokens, {report.tokens_per_second:.1f} tokens/s, first after {report.first_token_seconds:.2f} s,"
-        f" bill {units(report.paid)}"
+        f"{len(report.tokens)} tokens in profile {profile}, {report.tokens_per_second:.1f} tokens/s,"
+        f" first after {report.first_token_seconds:.2f} s, bill {units(report.paid)}"
     )
     return make_table(title, ("stage", "node", "blocks", "ask per token and block", "share", "earns"), rows)
 
 
-def bill_json(report: Report) -> dict[str, object]:
+def bill_json(report: Report, profile: str) -> dict[str, object]:
     """The same for programs; amounts as text in the smallest unit."""
     stages = [
         {
@@ -41,6 +41,7 @@ def bill_json(report: Report) -> dict[str, object]:
     return {
         "tokens": list(report.tokens),
         "promptTokens": report.prompt_tokens,
+        "profile": profile,
         "tokensPerSecond": round(report.tokens_per_second, 2),
         "paid": str(report.paid),
         "channel": "0x" + report.channel.hex(),

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 import psutil
 import typer
 
-from node.cli.options import DeploymentOption, RpcOption, load_network, load_signer
+from node.cli.options import DeploymentOption, ProfileOption, RpcOption, load_network, load_signer
 from node.cli.output import console
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.errors import SettingsError
 from node.keys import recorded_process
-from node.settings import load_client_settings
+from node.settings import DEFAULT_MODELS, load_client_settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -115,11 +115,13 @@ def demo(
     max_tokens: Annotated[int, typer.Option(min=1, max=400)] = 80,
     nodes: Annotated[int, typer.Option(min=1, max=8, help="Node processes.")] = 4,
     chain: Annotated[Literal["auto", "anvil", "embedded"], typer.Option(help="Which local chain.")] = "embedded",
+    profile: ProfileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Bring up a chain, contracts and nodes, answer a prompt, pay for it and show every coin."""
     signal.signal(signal.SIGTERM, _abort)  # unwind as on Ctrl-C: everything that was started is stopped
-    plan = DemoPlan(prompt=prompt, max_tokens=max_tokens, nodes=nodes, chain=chain)
+    profile = profile or load_client_settings().profile
+    plan = DemoPlan(prompt, max_tokens, nodes, chain, DEFAULT_MODELS[profile], profile)
     with (
         tempfile.TemporaryDirectory(prefix="tallystick-") as folder,
         LocalChain(chain) as local,

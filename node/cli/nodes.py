@@ -5,21 +5,33 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from incentives.signing import LocalSigner
 from node.cli.dev import stop_process
-from node.cli.options import ConfigOption, DevAccountOption, JsonOption
+from node.cli.options import ConfigOption, DevAccountOption, JsonOption, ProfileOption, with_resolved_model
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
 from node.keys import load_keys, running_pid
 from node.log import LOG_FILE
-from node.settings import DEFAULT_ASK, DEFAULT_RPC_URL, NodeSettings, child_environment, load_node_settings
+from node.model_folder import check_profile
+from node.settings import (
+    DEFAULT_ASK,
+    DEFAULT_MODELS,
+    DEFAULT_RPC_URL,
+    NodeSettings,
+    child_environment,
+    load_client_settings,
+    load_node_settings,
+)
 from sharding.span import Span
 from sharding.spec import ModelSpec
 from verification.addresses import to_address
+
+if TYPE_CHECKING:
+    from node.node_process import Serving
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,7 +43,11 @@ POLL_SECONDS = 0.05
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the node lives: node.toml and its data.")],
     blocks: Annotated[str, typer.Option(help="Half-open span of blocks, such as 0:4.")],
-    model: Annotated[Path, typer.Option(help="Hugging Face folder of the model.")] = Path("models/demo"),
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the model, exact or from Hugging Face.", show_default="the demo model's"),
+    ] = None,
+    profile: ProfileOption = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 chooses one.")] = "127.0.0.1:0",
     ask: Annotated[str, typer.Option(help="Tokens per model token and block.")] = DEFAULT_ASK,
     rpc: Annotated[str, typer.Option("--rpc")] = DEFAULT_RPC_URL,
@@ -44,16 +60,32 @@ def init(
     if path.exists():
         raise SettingsError(path, "exists already; edit it, or choose another folder")
     span = Span.parse(blocks)
+    profile = profile or load_client_settings().profile
+    model = model or DEFAULT_MODELS[profile]
+    check_profile(model, profile)
     span.within(ModelSpec.from_folder(model).num_blocks)
-    text = _toml(_owner(owner, dev_account), str(span), model, listen, ask, rpc, deployment)
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "node.toml.new"
-    draft.write_text(text)
-    load_node_settings(draft)  # names what is wrong before anything is in the way of a second try
-    draft.replace(path)
+    values = {
+        "model": model.resolve().as_posix(),
+        "profile": profile,
+        "blocks": str(span),
+        "owner": _owner(owner, dev_account),
+        "listen": listen,
+        "ask": ask,
+        "rpc_url": rpc,
+        "deployment": deployment.resolve().as_posix(),
+    }
+    _write_config(path, values)
     keys = load_keys(load_node_settings(path))
     console.print(f"wrote {path}; node key {keys.signer.address}")
     console.print(f"next: `tally stake AMOUNT --config {path}`, then `tally node start --config {path}`")
+
+
+def _write_config(path: Path, values: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".toml.new")
+    draft.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    load_node_settings(draft)  # names what is wrong before anything is in the way of a second try
+    draft.replace(path)
 
 
 def _owner(owner: str | None, dev_account: int | None) -> str:
@@ -62,19 +94,6 @@ def _owner(owner: str | None, dev_account: int | None) -> str:
     if dev_account is None:
         raise SettingsError("--owner", "name the address that stakes, or --dev-account N on the local chain")
     return LocalSigner.dev_account(dev_account, 31337).address
-
-
-def _toml(owner: str, blocks: str, model: Path, listen: str, ask: str, rpc: str, deployment: Path) -> str:
-    lines = {
-        "model": model.resolve().as_posix(),
-        "blocks": blocks,
-        "owner": owner,
-        "listen": listen,
-        "ask": ask,
-        "rpc_url": rpc,
-        "deployment": deployment.resolve().as_posix(),
-    }
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
 
 
 @app.command()
@@ -87,7 +106,7 @@ def start(
     watch_stdin: Annotated[bool, typer.Option("--watch-stdin", hidden=True)] = False,
 ) -> None:
     """Serve the node's blocks until SIGTERM or Ctrl-C."""
-    nodes = [load_node_settings(config) for config in configs]
+    nodes = [with_resolved_model(load_node_settings(config)) for config in configs]
     if detach:
         started = [_spawn_detached(config, settings, wait) for config, settings in zip(configs, nodes, strict=True)]
         for process, settings in zip(started, nodes, strict=True):
@@ -109,14 +128,14 @@ def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
 
     async def serve() -> None:
         await run_node(
-            settings, stop_event(watch_stdin=watch_stdin), wait, lambda endpoint: _ready(settings.blocks, endpoint)
+            settings, stop_event(watch_stdin=watch_stdin), wait, lambda serving: _ready(settings.blocks, serving)
         )
 
     run_loop(serve())
 
 
-def _ready(blocks: str, endpoint: str) -> None:
-    console.print(f"serving blocks {blocks} at {endpoint}", soft_wrap=True)
+def _ready(blocks: str, serving: "Serving") -> None:
+    console.print(f"serving blocks {blocks} in profile {serving.profile} at {serving.endpoint}", soft_wrap=True)
 
 
 def _spawn_detached(config: Path, settings: NodeSettings, wait: float) -> "subprocess.Popen[bytes]":
@@ -174,6 +193,7 @@ def status(config: ConfigOption, as_json: JsonOption = False) -> None:
         ("owner", view.owner),
         ("signer", view.signer),
         ("blocks", view.blocks),
+        ("profile", view.profile),
         ("endpoint", view.endpoint or "-"),
         ("staked", units(view.bonded)),
         ("leaving", units(view.exiting)),

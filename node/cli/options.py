@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from incentives.signing import LocalSigner
 from node.errors import SettingsError
+from node.model_folder import profile_of, resolve_model
 from node.network import Network, connect
-from node.settings import load_client_settings
+from node.settings import NodeSettings, Profile, load_client_settings
+from sharding.profiles import EXACT_PROFILE
 
 RpcOption = Annotated[str | None, typer.Option("--rpc", help="JSON-RPC URL of the chain.", show_default=False)]
 DeploymentOption = Annotated[
@@ -29,6 +32,13 @@ PasswordOption = Annotated[
         "--password-file", help="File with the keystore's password; asked for without it.", show_default=False
     ),
 ]
+ProfileOption = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile", help="exact: the same bytes on every machine; float32: for models without an exact form.",
+        show_default="TALLY_PROFILE, else exact",
+    ),
+]  # fmt: skip
 WaitOption = Annotated[float, typer.Option("--wait", min=0, max=600, help="Seconds to wait for the chain.")]
 
 
@@ -36,6 +46,24 @@ def load_network(rpc: str | None, deployment: Path | None, wait_seconds: float =
     """Connect with what the options say, else the settings."""
     settings = load_client_settings()
     return connect(rpc or settings.rpc_url, deployment or settings.deployment, wait_seconds)
+
+
+def resolved_model(folder: Path, profile: Profile) -> Path:
+    """The folder that the model is computed from, with a bar on standard error while it is quantised."""
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("quantising, once", visible=False)
+        return resolve_model(
+            folder, profile, lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )
+
+
+def with_resolved_model(settings: NodeSettings) -> NodeSettings:
+    """The settings with the folder to compute from as `model`, and the profile that it has."""
+    folder = resolved_model(settings.model, settings.profile)
+    profile = "exact" if profile_of(folder) == EXACT_PROFILE else "float32"
+    return settings.model_copy(update={"model": folder, "profile": profile})
 
 
 def load_signer(

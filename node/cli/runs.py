@@ -13,13 +13,15 @@ from node.cli.options import (
     JsonOption,
     KeystoreOption,
     PasswordOption,
+    ProfileOption,
     RpcOption,
     load_network,
     load_signer,
+    resolved_model,
 )
 from node.cli.output import console, make_table, print_json, printable, short, units
 from node.client_errors import SessionFailed
-from node.settings import DEFAULT_MAX_PRICE, load_client_settings
+from node.settings import DEFAULT_MAX_PRICE, DEFAULT_MODELS, load_client_settings
 from sharding.span import Span
 
 network_app = typer.Typer(no_args_is_help=True)
@@ -35,7 +37,11 @@ def run(
     max_price: Annotated[
         str, typer.Option(help="The most one token may cost over the whole route.")
     ] = DEFAULT_MAX_PRICE,
-    model: Annotated[Path | None, typer.Option(help="Hugging Face folder; no weights are read.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the model; no weights are read of an exact one.", show_default="the demo model's"),
+    ] = None,
+    profile: ProfileOption = None,
     rpc: RpcOption = None,
     deployment: DeploymentOption = None,
     dev_account: DevAccountOption = None,
@@ -50,15 +56,17 @@ def run(
     from sharding.sampling import SamplingParams
 
     sampling = SamplingParams(temperature, top_k, top_p, seed)
-    client_model = ClientModel.from_folder(model or load_client_settings().model)
+    settings = load_client_settings()
+    profile = profile or settings.profile
+    folder = model or settings.model or DEFAULT_MODELS[profile]
+    client_model = ClientModel.from_folder(folder, resolved_model(folder, profile))
     request = client_model.request(prompt, sampling, max_tokens, parse_amount(max_price))
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
-    data_dir = load_client_settings().data_dir
     try:
-        generated = run_loop(generate_text(network, client_model, signer, request, data_dir, show))
+        generated = run_loop(generate_text(network, client_model, signer, request, settings.data_dir, show))
     except SessionFailed as error:
         if as_json:  # people have seen the text as it came
             print_json(
@@ -67,9 +75,9 @@ def run(
         raise
     show("\n")
     if as_json:
-        print_json({"text": generated.text, **bill_json(generated.report)})
+        print_json({"text": generated.text, **bill_json(generated.report, client_model.terms.profile)})
     else:
-        console.print(bill_table(generated.report))
+        console.print(bill_table(generated.report, client_model.terms.profile))
 
 
 def _print_piece(piece: str) -> None:
@@ -135,20 +143,48 @@ def manifest(folder: Annotated[Path, typer.Argument(help="Hugging Face folder.")
         console.print(f"{len(built.tensors)} tensors, root {built.root.hex()}")
 
 
+def quantize(
+    folder: Annotated[Path, typer.Argument(help="Hugging Face folder of a whole model.")],
+    target: Annotated[Path, typer.Argument(help="New folder for the exact model.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a checkpoint into an exact model, which gives the same bytes on every machine; all who do it get the same root."""
+    from rich.progress import Progress
+
+    from sharding.exact.quantise import quantise
+
+    with Progress(console=console, disable=as_json, transient=True) as bar:
+        task = bar.add_task("quantising", total=None)
+        made = quantise(folder, target, lambda done, total: bar.update(task, completed=done, total=total))
+    before, after = (sum(each.stat().st_size for each in place.glob("*.safetensors")) for place in (folder, target))
+    if as_json:
+        print_json({"root": made.root.hex(), "profile": made.profile, "bytes_before": before, "bytes_after": after})
+    else:
+        console.print(
+            f"{target}: profile {made.profile}, {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB, root {made.root.hex()}"
+        )
+
+
 @network_app.command("ls")
 def network_ls(rpc: RpcOption = None, deployment: DeploymentOption = None, as_json: JsonOption = False) -> None:
     """List the nodes that have announced themselves."""
     from node.directory import read_records
+    from node.model_folder import known_profiles
 
+    settings = load_client_settings()
+    profiles = known_profiles(settings.model or DEFAULT_MODELS[settings.profile])
     records = read_records(load_network(rpc, deployment)).values()
     if as_json:
         print_json([
             {"node": r.node, "blocks": str(r.span), "ask": str(r.ask), "staked": str(r.bonded), "leaving": str(r.exiting),
-             "endpoint": r.endpoint, "manifest": r.manifest.hex()} for r in records
+             "endpoint": r.endpoint, "manifest": r.manifest.hex(), "profile": profiles.get(r.manifest.hex())} for r in records
         ])  # fmt: skip
         return
     rows = [
-        (short(r.node), str(r.span), units(r.ask), units(r.bonded), r.endpoint, short(r.manifest.hex()))
+        (
+            short(r.node), str(r.span), units(r.ask), units(r.bonded), r.endpoint, short(r.manifest.hex()),
+            profiles.get(r.manifest.hex(), "-"),
+        )
         for r in records
-    ]
-    console.print(make_table("Nodes", ("node", "blocks", "ask", "staked", "endpoint", "model"), rows))
+    ]  # fmt: skip
+    console.print(make_table("Nodes", ("node", "blocks", "ask", "staked", "endpoint", "model", "profile"), rows))

@@ -46,6 +46,11 @@ class ExactCache:
         exponents = [torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2)]
         return cls(heads[0], exponents[0], heads[1], exponents[1])
 
+    def filled(self, length: int, blocks: slice = slice(None)) -> Tensor:
+        """Everything that it holds of the first positions, as one row of int16 on the CPU: for comparing."""
+        held = (self.keys, self.key_exponents, self.values, self.value_exponents)
+        return torch.cat([each[blocks, :, :length].reshape(-1).to(torch.int16).cpu() for each in held])
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

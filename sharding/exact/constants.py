@@ -9,10 +9,10 @@ DIGITS = 60
 
 @cache
 def score_constant(head_dim: int) -> int:
-    """c_d of ATTEND: 2^20 log2(e) / sqrt(d), rounded half up."""
+    """c_d of ATTEND: 2^20 log2(e) / sqrt(d), rounded half up. No d gives a tie: log2(e) is not algebraic."""
     context = Context(prec=DIGITS)
     real = context.divide(Decimal(1 << 20), context.multiply(context.ln(Decimal(2)), context.sqrt(Decimal(head_dim))))
-    return int((real + Decimal("0.5")).to_integral_value(ROUND_FLOOR, context))
+    return int(context.add(real, Decimal("0.5")).to_integral_value(ROUND_FLOOR, context))
 
 
 def epsilon_term(epsilon: float, width: int) -> int:

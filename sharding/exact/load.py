@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sharding.checkpoint import load_span
-from sharding.errors import ManifestMismatch, ScaleOutOfRange
+from sharding.errors import ManifestMismatch, TensorMismatch, UnsupportedModel
+from sharding.exact.arithmetic import MAX_EXACT_POSITIONS, MAX_INT32
 from sharding.exact.layout import EXACT_PROFILE, ROPE_TABLE, exact_prefix
 from sharding.exact.model import Embedding, ExactBlock, ExactSpan, Head, Matrix, Norm
 from sharding.families import FAMILIES
@@ -26,7 +27,8 @@ MAX_COSINE = 1 << 14
 
 
 def load_exact_span(folder: Path, spec: ModelSpec, span: Span, manifest: Manifest) -> ExactSpan:
-    """Read one span. Raises SpanError, CheckpointError's leaves, ScaleOutOfRange naming the tensor."""
+    """Read one span. Raises SpanError, UnsupportedModel, CheckpointError's leaves: TensorMismatch for a number out of its range."""
+    check_exact(spec)
     if manifest.profile != EXACT_PROFILE:
         message = f"the manifest is of profile {manifest.profile!r}: quantise the model with `tally quantize` first"
         raise ManifestMismatch(message)
@@ -38,6 +40,13 @@ def load_exact_span(folder: Path, spec: ModelSpec, span: Span, manifest: Manifes
     return ExactSpan(spec, span, rope, blocks, embedding, head)
 
 
+def check_exact(spec: ModelSpec) -> None:
+    """Raises UnsupportedModel for what the profile's bounds do not cover; the other sizes are bounded in spec.py."""
+    if spec.max_positions > MAX_EXACT_POSITIONS:
+        message = f"{spec.max_positions} positions, the exact profile has {MAX_EXACT_POSITIONS}: serve it in float32"
+        raise UnsupportedModel(message, key="max_position_embeddings", value=spec.max_positions)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     tensors: dict[str, Tensor]
@@ -46,7 +55,8 @@ class _Reader:
         values = self.tensors[name]
         smallest, largest = (int(end) for end in torch.aminmax(values))
         if smallest < low or largest > high:
-            raise ScaleOutOfRange(f"tensor {name!r}", smallest if smallest < low else largest, f"in [{low}, {high}]")
+            found = smallest if smallest < low else largest
+            raise TensorMismatch(name, "a number", f"all in [{low}, {high}]", found)
         return values.contiguous()
 
     def number(self, name: str, high: int) -> int:
@@ -60,9 +70,9 @@ class _Reader:
         bias = f"{name}.bias"
         return Matrix(
             self.tensor(f"{name}.weight", -127, 127),
-            self.tensor(f"{name}.scale", 1, (1 << 31) - 1),
+            self.tensor(f"{name}.scale", 1, MAX_INT32),
             self.number(f"{name}.shift", MAX_SHIFT),
-            self.tensor(bias, -(1 << 31) + 1, (1 << 31) - 1) if bias in self.tensors else None,
+            self.tensor(bias, -MAX_INT32, MAX_INT32) if bias in self.tensors else None,
         )
 
 
@@ -83,7 +93,7 @@ def _block(read: _Reader, spec: ModelSpec, prefix: str) -> ExactBlock:
 def _embedding(read: _Reader) -> Embedding:
     return Embedding(
         weight=read.tensor("embed.weight", -127, 127),
-        scale=read.tensor("embed.scale", 1, (1 << 31) - 1),
+        scale=read.tensor("embed.scale", 1, MAX_INT32),
         column=read.tensor("embed.column", 1, MAX_COLUMN),
         shift=read.number("embed.shift", MAX_SHIFT),
     )
@@ -93,7 +103,7 @@ def _head(read: _Reader, spec: ModelSpec) -> Head:
     source = "embed" if spec.tied_embeddings else "head"
     matrix = Matrix(
         read.tensor(f"{source}.weight", -127, 127),
-        read.tensor(f"{source}.scale", 1, (1 << 31) - 1),
+        read.tensor(f"{source}.scale", 1, MAX_INT32),
         read.number("head.shift", MAX_SHIFT),
     )
     return Head(read.norm("head_norm"), matrix)

@@ -1,7 +1,7 @@
 """The compiled arithmetic: native/*.c over a span's weights, used only where it has proven itself on this machine."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ctypes import byref, c_int16, c_uint8
 from functools import cache
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sharding.errors import KernelRefused
-from sharding.exact.arithmetic import ExactCache, Part
+from sharding.exact.arithmetic import Q16, ExactCache, Part
 from sharding.exact.constants import epsilon_term, score_constant
 from sharding.exact.model import ExactBlock, ExactSpan, Matrix
 from sharding.exact.native_library import (
@@ -37,7 +37,7 @@ class NativeArithmetic:
 
     def __init__(self, span: ExactSpan) -> None:
         """Raises KernelRefused where there is no compiler, or where what it built differs from the reference."""
-        prove_native(span.spec.head_dim, tuple(sorted(columns_of(span.spec))))
+        prove_native(span.spec.head_dim, columns_of(span.spec))
         self._build(span)
 
     @classmethod
@@ -151,27 +151,51 @@ def columns_of(spec: ModelSpec) -> set[int]:
     return {spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size}
 
 
-@cache
-def prove_native(head_dim: int, columns: tuple[int, ...]) -> None:
-    """Once for each shape and process. Raises KernelRefused."""
-    prove_arithmetic(NativeArithmetic.unproven, head_dim)
+def prove_native(head_dim: int, columns: Iterable[int]) -> None:
+    """Once for each size and process. Raises KernelRefused."""
+    _prove_model(head_dim)
     for each in columns:
-        if fault := product_fault(native_product, each):
-            raise KernelRefused(f"the compiled product is wrong: {fault}")
+        _prove_product(each)
+
+
+@cache
+def _prove_model(head_dim: int) -> None:
+    prove_arithmetic(NativeArithmetic.unproven, head_dim)
+
+
+@cache
+def _prove_product(columns: int) -> None:
+    if fault := product_fault(native_product, columns):
+        raise KernelRefused(f"the compiled product is wrong: {fault}")
 
 
 def native_product(x: NDArray[np.int16], weights: NDArray[np.int8]) -> NDArray[np.int32]:
     """The bare product, (n, K) and (N, K) to (n, N); x within an activation's bounds."""
-    calls, rows = library(), len(weights)
-    weight, corrections = torch.from_numpy(weights), torch.empty(rows, dtype=torch.int32)
-    calls.tally_corrections(weight.data_ptr(), *weight.shape, corrections.data_ptr())
-    unit = Matrix(weight, torch.ones(rows, dtype=torch.int32), 16)
-    out, scratch = np.empty((len(x), rows), np.int32), calls.tally_scratch_new()
-    threads = torch.get_num_threads()
-    fault = calls.tally_product(
-        scratch, byref(matrix_struct(unit, corrections)), x.ctypes.data, len(x), out.ctypes.data, threads
-    )
-    calls.tally_scratch_free(scratch)
-    if fault:
-        raise KernelRefused(f"the compiled product failed with fault {fault}")
-    return out
+    return NativeProduct(weights)(x)
+
+
+class NativeProduct:
+    """The compiled product with one matrix (N, K) int8, nothing before or after it: for proofs and measurements."""
+
+    def __init__(self, weights: NDArray[np.int8]) -> None:
+        self._library = library()
+        self._rows = len(weights)
+        weight, corrections = torch.from_numpy(weights), torch.empty(self._rows, dtype=torch.int32)
+        self._library.tally_corrections(weight.data_ptr(), *weight.shape, corrections.data_ptr())
+        unit = Matrix(weight, torch.ones(self._rows, dtype=torch.int32), Q16)
+        self._kept = (weight, corrections, unit.scale)
+        self._matrix = matrix_struct(unit, corrections)
+        self._scratch = self._library.tally_scratch_new()
+
+    def __del__(self) -> None:
+        if scratch := getattr(self, "_scratch", None):
+            self._library.tally_scratch_free(scratch)
+
+    def __call__(self, x: NDArray[np.int16]) -> NDArray[np.int32]:
+        """(n, K) -> (n, N). Raises KernelRefused."""
+        out = np.empty((len(x), self._rows), np.int32)
+        matrix, threads = byref(self._matrix), torch.get_num_threads()
+        fault = self._library.tally_product(self._scratch, matrix, x.ctypes.data, len(x), out.ctypes.data, threads)
+        if fault:
+            raise KernelRefused(f"the compiled product failed with fault {fault}")
+        return out

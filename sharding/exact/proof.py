@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sharding.errors import KernelRefused
-from sharding.exact.arithmetic import Arithmetic, ExactCache, Part
+from sharding.exact.arithmetic import Arithmetic, Part
 from sharding.exact.model import ExactSpan
 from sharding.exact.reference_arithmetic import ReferenceArithmetic
 from sharding.exact.trial import TRIAL_VOCABULARY, extreme_weights, trial_batches, trial_span
@@ -70,10 +70,8 @@ def _trial(arithmetic: Arithmetic) -> Iterator[_Pass]:
         tokens = tokens[first:]
         hidden = arithmetic.block(0, entered, parts)
         logits = arithmetic.logits(arithmetic.final_block(1, hidden, parts))
-        yield _Pass(hidden.cpu(), logits.cpu(), torch.cat([_kept(c, n) for c, n in zip(caches, lengths, strict=True)]))
-
-
-def _kept(cache: ExactCache, length: int) -> Tensor:
-    """Everything that the cache holds of its positions, in one row."""
-    filled = (cache.keys, cache.key_exponents, cache.values, cache.value_exponents)
-    return torch.cat([each[:, :, :length].reshape(-1).to(torch.int16).cpu() for each in filled])
+        yield _Pass(
+            hidden.cpu(),
+            logits.cpu(),
+            torch.cat([cache.filled(length) for cache, length in zip(caches, lengths, strict=True)]),
+        )

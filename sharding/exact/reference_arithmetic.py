@@ -29,6 +29,7 @@ class ReferenceArithmetic:
         self._epsilon = epsilon_term(span.spec.norm_epsilon, span.spec.hidden_size)
         self._head_epsilon = epsilon_term(span.spec.norm_epsilon, span.spec.head_dim)
         self._score = score_constant(span.spec.head_dim)
+        self._wide: dict[int, Ints] = {}
 
     def make_cache(self, capacity: int) -> ExactCache:
         return ExactCache.empty(self._spec, len(self._span.blocks), capacity)
@@ -64,19 +65,19 @@ class ReferenceArithmetic:
         head = self._span.head
         if head is None:
             raise ValueError("this span has no head")
-        return _each(rows, lambda row, _: _project(self._norm(row, head.norm), head.matrix, "a logit"))
+        return _each(rows, lambda row, _: self._project(self._norm(row, head.norm), head.matrix, "a logit"))
 
     def _answer(self, block: ExactBlock, place: int, r: Ints, query: Ints, cache: ExactCache, position: int) -> Ints:
         """What one position becomes, once its key and value are kept."""
         mixed = self._attend(query, place, cache, position)
-        r = ops.add(r, _project(ops.pack(mixed, 16), block.o, "an attention output"))
-        gates, ups = np.split(_project(self._norm(r, block.mlp_norm), block.gate_up, "a gate"), 2)
-        return ops.add(r, _project(ops.pack(ops.gate(gates, ups), 16), block.down, "a feed-forward output"))
+        r = ops.add(r, self._project(ops.pack(mixed, 16), block.o, "an attention output"))
+        gates, ups = np.split(self._project(self._norm(r, block.mlp_norm), block.gate_up, "a gate"), 2)
+        return ops.add(r, self._project(ops.pack(ops.gate(gates, ups), 16), block.down, "a feed-forward output"))
 
     def _remember(self, block: ExactBlock, place: int, r: Ints, cache: ExactCache, position: int) -> Ints:
         """Project, rotate, keep key and value; returns the rotated query (heads, d)."""
         spec = self._spec
-        y = _project(self._norm(r, block.attention_norm), block.qkv, "a query, key or value")
+        y = self._project(self._norm(r, block.attention_norm), block.qkv, "a query, key or value")
         heads = y.reshape(spec.num_heads + 2 * spec.num_kv_heads, spec.head_dim)
         query, key, value = np.split(heads, [spec.num_heads, spec.num_heads + spec.num_kv_heads])
         if block.q_norm is not None and block.k_norm is not None:
@@ -102,12 +103,17 @@ class ReferenceArithmetic:
         return np.concatenate(outputs)
 
     def _norm(self, r: Ints, gains: Norm) -> Activation:
-        return ops.norm(r, self._epsilon, ints(gains.gain), gains.shift)
+        return ops.norm(r, self._epsilon, self._held(gains.gain), gains.shift)
 
+    def _project(self, a: Activation, matrix: Matrix, where: str) -> Ints:
+        bias = None if matrix.bias is None else self._held(matrix.bias)
+        return ops.project(a, self._held(matrix.weight), self._held(matrix.scale), matrix.shift, bias, where)
 
-def _project(a: Activation, matrix: Matrix, where: str) -> Ints:
-    bias = None if matrix.bias is None else ints(matrix.bias)
-    return ops.project(a, ints(matrix.weight), ints(matrix.scale), matrix.shift, bias, where)
+    def _held(self, weights: Tensor) -> Ints:
+        """The span's own tensors in int64, made once: they live as long as this does."""
+        if id(weights) not in self._wide:
+            self._wide[id(weights)] = ints(weights)
+        return self._wide[id(weights)]
 
 
 def _each(rows: Tensor, compute: Callable[[Ints, int], Ints]) -> Tensor:

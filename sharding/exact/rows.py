@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharding.errors import ScaleOutOfRange
-from sharding.exact.equalise import Doubles, Ints, Scaled
+from sharding.exact.equalise import Doubles, Scaled
 
 MAX_INT32 = (1 << 31) - 1
 LOWEST_SHIFT, HIGHEST_SHIFT, ZERO_SHIFT = 16, 62, 40
@@ -42,7 +42,7 @@ def quantise_rows(matrices: Sequence[Scaled], name: str) -> Rows:
     shift = 31 - int(np.frexp(largest)[1])
     if not LOWEST_SHIFT <= shift <= HIGHEST_SHIFT:
         raise ScaleOutOfRange(
-            f"tensor {name!r}", f"{largest:g} a step", f"2^-31 to 2^15, a shift of {LOWEST_SHIFT} to {HIGHEST_SHIFT}"
+            f"tensor {name!r}", f"{largest:g} a step", f"2^-32 to 2^15, a shift of {LOWEST_SHIFT} to {HIGHEST_SHIFT}"
         )
     scale = np.clip(np.rint(np.ldexp(tops, shift)), 1, MAX_INT32)
     weight, first = np.empty((len(tops), matrices[0].weight.shape[1]), np.int8), 0
@@ -70,7 +70,3 @@ def quantise_gain(gain: Doubles, name: str) -> Gain:
         if np.abs(whole).max() < 1 << GAIN_BITS:
             return Gain(whole.astype(np.int32), shift)
     raise ScaleOutOfRange(f"tensor {name!r}", f"{np.abs(gain).max():g}", f"below 2^{GAIN_BITS}")
-
-
-def int32(values: Ints) -> NDArray[np.int32]:
-    return values.astype(np.int32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from sharding.errors import IntegerOverflow, KernelRefused, ScaleOutOfRange
 from sharding.exact.arithmetic import Q16, ExactCache, Part
 from sharding.exact.constants import epsilon_term, score_constant
 from sharding.exact.model import ExactBlock, ExactSpan, Matrix, Norm
+from sharding.exact.proof import prove_arithmetic
 from sharding.exact.torch_attention import attend
 from sharding.exact.torch_products import PRODUCTS, choose_product
 from sharding.exact.torch_rows import Activations, Heads, check, compress, gate, norm_values, pack, rotate, rsh
@@ -20,15 +22,25 @@ class TorchArithmetic:
     """An Arithmetic (see arithmetic.py) on one device; rows may come from and go to another."""
 
     def __init__(self, span: ExactSpan, device: torch.device | None = None, product: str | None = None) -> None:
-        """product: a name of PRODUCTS, without one the first that proves itself. Raises KernelRefused."""
-        spec = self._spec = span.spec
-        self._device = device or torch.device("cpu")
-        self._span = span if self._device.type == "cpu" else on_device(span, self._device)
-        columns = {spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size}
+        """product: a name of PRODUCTS, without one the quickest that proves itself. Raises KernelRefused."""
+        spec, device = span.spec, device or torch.device("cpu")
+        columns = tuple(sorted({spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size}))
         names = tuple(PRODUCTS) if product is None else (product,)
-        chosen = choose_product(columns, self._device, names)
-        self._product = PRODUCTS[chosen]
-        self.name = f"torch {self._device.type} {chosen}"
+        self._build(span, device, proven_product(columns, spec.head_dim, device, names))
+
+    @classmethod
+    def unproven(cls, span: ExactSpan, device: torch.device, product: str) -> "TorchArithmetic":
+        """For the proof itself."""
+        made = cls.__new__(cls)
+        made._build(span, device, product)
+        return made
+
+    def _build(self, span: ExactSpan, device: torch.device, product: str) -> None:
+        spec = self._spec = span.spec
+        self._device = device
+        self._span = span if device.type == "cpu" else on_device(span, device)
+        self._product = PRODUCTS[product]
+        self.name = f"torch {device.type} {product}"
         self._epsilon = epsilon_term(spec.norm_epsilon, spec.hidden_size)
         self._head_epsilon = epsilon_term(spec.norm_epsilon, spec.head_dim)
         self._score = score_constant(spec.head_dim)
@@ -42,7 +54,7 @@ class TorchArithmetic:
             raise KernelRefused("this span has no embedding: it takes hidden states")
         ids = tokens.to(self._device)
         if matrix.shift >= 63:
-            return torch.zeros((len(ids), self._spec.hidden_size), dtype=torch.int32)
+            return torch.zeros((len(ids), self._spec.hidden_size), dtype=torch.int32, device=tokens.device)
         wide = matrix.weight[ids].to(torch.int64) * matrix.column * matrix.scale[ids].to(torch.int64)[:, None]
         return check(rsh(wide, matrix.shift), "an embedding").to(torch.int32).to(tokens.device)
 
@@ -55,7 +67,7 @@ class TorchArithmetic:
         block, r = self._span.blocks[place], rows.to(self._device, torch.int64)
         query = self._remember(block, place, r, parts)
         wanted = [part.last - 1 for part in parts]
-        ends = [Part(part.cache, i, i + 1, part.start + part.last - part.first - 1) for i, part in enumerate(parts)]
+        ends = [Part(part.cache, i, i + 1, _end(part) - 1) for i, part in enumerate(parts)]
         try:
             made = self._answer(block, place, r[wanted], query[wanted], ends)
         except IntegerOverflow as error:
@@ -77,8 +89,8 @@ class TorchArithmetic:
         query, key, value = torch.split(heads, [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads], dim=1)
         if block.q_norm is not None and block.k_norm is not None:
             query, key = self._head_norm(query, block.q_norm), self._head_norm(key, block.k_norm)
-        places = [torch.arange(part.start, part.start + part.last - part.first) for part in parts]
-        table = self._span.rope[torch.cat(places).to(self._device)].to(torch.int64)
+        places = [torch.arange(part.start, _end(part), device=self._device) for part in parts]
+        table = self._span.rope[torch.cat(places)].to(torch.int64)
         kept = compress(rotate(key, table), "a key"), compress(value, "a value")
         for part in parts:
             _store(part.cache.keys[place], part.cache.key_exponents[place], kept[0], part)
@@ -95,7 +107,7 @@ class TorchArithmetic:
     def _attend(self, query: Tensor, place: int, parts: Sequence[Part]) -> Tensor:
         asked, outputs = compress(query, "a query"), []
         for part in parts:
-            end = part.start + part.last - part.first
+            end = _end(part)
             keys = _kept(part.cache.keys[place], part.cache.key_exponents[place], end)
             values = _kept(part.cache.values[place], part.cache.value_exponents[place], end)
             own = Heads(asked.numbers[part.first : part.last], asked.exponents[part.first : part.last])
@@ -112,10 +124,18 @@ class TorchArithmetic:
     def _project(self, a: Activations, matrix: Matrix, where: str) -> Tensor:
         p = matrix.shift + a.fractions - Q16
         if int(p.min()) < 0:
-            raise ScaleOutOfRange("a projection", int(p.min()), "at least 0")
+            raise ScaleOutOfRange(where, int(p.min()), "at least 0")
         wide = self._product(a.x, matrix.weight) * matrix.scale
         y = torch.where(p[:, None] < 63, rsh(wide, p.clamp(max=62)[:, None]), 0)
         return check(y if matrix.bias is None else y + matrix.bias, where)
+
+
+@cache
+def proven_product(columns: tuple[int, ...], head_dim: int, device: torch.device, names: tuple[str, ...]) -> str:
+    """Once for each shape and process: attention's products are a library's too. Raises KernelRefused."""
+    chosen = choose_product(columns, device, names)
+    prove_arithmetic(lambda span: TorchArithmetic.unproven(span, device, chosen), head_dim)
+    return chosen
 
 
 def on_device(span: ExactSpan, device: torch.device) -> ExactSpan:
@@ -135,8 +155,13 @@ def _moved(value: Any, device: torch.device) -> Any:
     return value
 
 
+def _end(part: Part) -> int:
+    """The position after the part's last."""
+    return part.start + part.last - part.first
+
+
 def _store(numbers: Tensor, exponents: Tensor, kept: Heads, part: Part) -> None:
-    places = slice(part.start, part.start + part.last - part.first)
+    places = slice(part.start, _end(part))
     numbers[:, places] = kept.numbers[part.first : part.last].transpose(0, 1).to(torch.int16)
     exponents[:, places] = kept.exponents[part.first : part.last].T.to(torch.uint8)
 

@@ -1,6 +1,6 @@
 """ATTEND in torch: all heads of a part at once. Products go through float64, where sums of whole numbers below 2^53 are exact.
 
-Scores: at most 1024 * 4095^2 < 2^35. Mixing: at most 2^17 positions * 32767 * 4095 < 2^45.
+Scores: at most 1024 * 4095^2 < 2^35. Mixing: at most 2^17 positions * 32767 * 4095 < 2^44.
 """
 
 import torch
@@ -8,25 +8,26 @@ from torch import Tensor
 
 from sharding.exact.torch_rows import Heads, bits, exp2_mantissa, rsh
 
-ROWS = 64
-"""Queries at a time: scores take rows * heads * positions doubles."""
+SCORES = 1 << 21
+"""Computed at a time: rows * heads * positions, each eight bytes and in several copies."""
 HIDDEN_SCORE = -(1 << 60)
 
 
 def attend(query: Heads, keys: Heads, values: Heads, start: int, window: int | None, constant: int) -> Tensor:
     """Queries (n, heads, d) that begin at position start, keys and values (kv_heads, positions, d) -> (n, heads, d) Q16."""
-    made = [
-        _attend(
-            Heads(query.numbers[at : at + ROWS], query.exponents[at : at + ROWS]),
-            keys,
-            values,
-            start + at,
-            window,
-            constant,
-        )
-        for at in range(0, len(query.numbers), ROWS)
-    ]
+    n, heads, _ = query.numbers.shape
+    rows = max(1, SCORES // (heads * keys.numbers.shape[1]))
+    made = []
+    for at in range(0, n, rows):
+        own = Heads(query.numbers[at : at + rows], query.exponents[at : at + rows])
+        first = 0 if window is None else max(0, start + at + 1 - window)
+        seen = slice(first, start + at + len(own.numbers))
+        made.append(_attend(own, _cut(keys, seen), _cut(values, seen), start + at - first, window, constant))
     return torch.cat(made)
+
+
+def _cut(kept: Heads, positions: slice) -> Heads:
+    return Heads(kept.numbers[:, positions], kept.exponents[:, positions])
 
 
 def _attend(query: Heads, keys: Heads, values: Heads, start: int, window: int | None, constant: int) -> Tensor:

@@ -1,5 +1,6 @@
 """SPEC.md's operations on rows in torch int64, on any device: everything but products and attention."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,18 +57,21 @@ def isqrt(a: Tensor) -> Tensor:
 
 def check(y: Tensor, where: str, limit: int = MAX_INT32) -> Tensor:
     """The values themselves, rows first. Raises IntegerOverflow with the first row that passes the limit."""
-    if int(y.abs().max()) > limit:
+    if int(torch.stack(torch.aminmax(y)).abs().max()) > limit:
         beyond = (y.abs() > limit).reshape(len(y), -1).any(dim=1)
         raise IntegerOverflow(where, limit, row=int(beyond.nonzero()[0]))
     return y
 
 
 def pack(t: Tensor, fractions: Tensor | int) -> Activations:
-    magnitudes, width = t.abs(), t.shape[1]
+    """Rows (n, K). Both bounds on the shift come from lengths in binary, which err by at most one downwards."""
+    magnitudes, room = t.abs(), MAX_ACTIVATION_SUM - t.shape[1]
     largest, total = magnitudes.amax(dim=1), magnitudes.sum(dim=1)
-    s = torch.zeros_like(largest)
-    while bool((beyond := (rsh(largest, s) > MAX_ACTIVATION) | ((total >> s) + width > MAX_ACTIVATION_SUM)).any()):
-        s += beyond.to(torch.int64)
+    by_largest = (bits(largest) - MAX_ACTIVATION.bit_length()).clamp(min=0)
+    by_largest = by_largest + (rsh(largest, by_largest) > MAX_ACTIVATION)
+    by_total = (bits(total) - room.bit_length()).clamp(min=0)
+    by_total = by_total + ((total >> by_total) > room)
+    s = torch.maximum(by_largest, by_total)
     return Activations(rsh(t, s[:, None]), fractions - s)
 
 
@@ -88,7 +92,7 @@ def norm_values(r: Tensor, epsilon: int) -> Tensor:
     w = ((u * u).sum(dim=-1) + (epsilon >> (2 * e))).clamp(min=1)
     z = (62 - bits(w)) >> 1
     root = isqrt(w << (2 * z))
-    scale = int(isqrt(torch.tensor(width << 44))) << 30
+    scale = math.isqrt(width << 44) << 30
     inverse = torch.div(torch.full_like(root, scale), root, rounding_mode="floor")
     return rsh(u * inverse[..., None], (32 - z)[..., None])
 

@@ -18,13 +18,14 @@ from node.client_session import Request
 from node.directory import Directory
 from node.identity import NodeIdentity
 from node.ledger import Ledger
+from node.model_folder import engine_loader
 from node.network import Network, from_deployment
 from node.server import StageContext, StageServer
 from node.settlement import Settlement
 from node.store import Store
 from node.worker import Worker
 from node.wss import WssTransport
-from sharding.float_engine import FloatEngine
+from sharding.exact.quantise import quantise
 from sharding.random_model import RandomShape, write_random_model
 from sharding.sampling import SamplingParams
 from sharding.span import Span
@@ -43,6 +44,12 @@ CLIENT_ACCOUNT = 9
 def write_tiny_model(folder: Path) -> Path:
     """A Llama of six small blocks, the same on every call."""
     return write_random_model(folder, TINY, seed=11)
+
+
+def write_tiny_exact_model(folder: Path) -> Path:
+    """The exact form of the same model."""
+    quantise(write_tiny_model(folder / "float"), folder / "exact")
+    return folder / "exact"
 
 
 def deploy_network(url: str) -> Network:
@@ -132,7 +139,7 @@ async def running_stage(
     identity = NodeIdentity.load_or_create(home)
     if owner.address not in await asyncio.to_thread(network.stakes.identities):
         await asyncio.to_thread(_stake, network, owner, signer, identity.peer, stake)
-    engine = FloatEngine.from_folder(model, span)
+    engine = engine_loader(model)(model, span)
     store, worker = Store(home), Worker()
     transport = WssTransport(signer, network.hello_domain, identity)
     terms = StageTerms(

@@ -190,6 +190,20 @@ def test_status_of_a_running_node_leaves_its_store_alone(settings: NodeSettings,
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("record", "shown"), [({"profile": "float32"}, "float32"), ({}, "exact")], ids=["written", "of an older version"]
+)
+def test_status_shows_the_profile_that_runs_else_the_one_that_is_set(
+    settings: NodeSettings, network: Network, record: dict[str, str], shown: str
+) -> None:
+    """A model without an exact form runs in float32, whatever the settings prefer."""
+    assert node_status(settings).profile == "exact"
+    living = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (settings.data_dir / STATUS_FILE).write_text(json.dumps(living | record))
+
+    assert node_status(settings).profile == shown
+
+
 def test_status_shows_the_announced_endpoint(settings: NodeSettings, network: Network, stakes: FakeStakes) -> None:
     """This node's own, and nothing before it has announced."""
     assert node_status(settings).endpoint == ""

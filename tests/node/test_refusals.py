@@ -22,6 +22,8 @@ TOLD: list[tuple[Exception, FailureCode]] = [
     (errors.FrameTooLarge(9, 8), FailureCode.MALFORMED),
     (errors.MalformedMessage("no map"), FailureCode.MALFORMED),
     (errors.ValueNotFinite(1, 2), FailureCode.NOT_FINITE),
+    (errors.ValueOutOfRange(1, 2), FailureCode.OUT_OF_RANGE),
+    (errors.HiddenTypeMismatch("INT32", "FLOAT32"), FailureCode.MALFORMED),
     (errors.TokenOutOfVocabulary(96, 96), FailureCode.TOKEN_RANGE),
     (errors.ProtocolViolation("text"), FailureCode.PROTOCOL),
     (errors.PeerTimeout("frame", 5.0), FailureCode.IDLE),
@@ -40,6 +42,8 @@ TOLD: list[tuple[Exception, FailureCode]] = [
     (mathematics.SessionExists(SESSION), FailureCode.BUSY),
     (mathematics.CacheFull(SESSION, 9, 8), FailureCode.TOO_LONG),
     (mathematics.NotFinite("logits"), FailureCode.NOT_FINITE),
+    (mathematics.IntegerOverflow("a logit", 7, session=SESSION), FailureCode.OUT_OF_RANGE),
+    (mathematics.ScaleOutOfRange("a logit", -1, "at least 0"), FailureCode.OUT_OF_RANGE),
     (mathematics.TokenOutOfRange(SESSION, 96, 96), FailureCode.TOKEN_RANGE),
     (mathematics.ShapeMismatch(SESSION, "position", 3, 4), FailureCode.SHAPE),
     (mathematics.EngineError("odd"), FailureCode.SHAPE),
@@ -70,7 +74,7 @@ ELSEWHERE = {
     # The client's.
     "ClientError", "NoRoute", "PriceTooHigh", "PromptTooLong", "SessionFailed",
     # A fault of the node itself, which the peer is told nothing of.
-    "StoreError", "PayeesError", "PriceError",
+    "StoreError", "PayeesError", "PriceError", "KernelRefused",
 }  # fmt: skip
 
 
@@ -117,6 +121,7 @@ def test_every_error_class_was_thought_of() -> None:
         OSError(5, SECRET),
         errors.StoreError(SECRET),
         money.PayeesError(SECRET),
+        mathematics.KernelRefused(SECRET),
         KeyboardInterrupt(SECRET),
         Exception(SECRET),
     ],

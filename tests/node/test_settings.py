@@ -6,7 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from node.errors import SettingsError
-from node.settings import DEFAULT_RPC_URL, MAX_SETTINGS_BYTES, ClientSettings, child_environment, load_node_settings
+from node.settings import (
+    DEFAULT_RPC_URL,
+    MAX_SETTINGS_BYTES,
+    ClientSettings,
+    child_environment,
+    load_client_settings,
+    load_node_settings,
+)
 from sharding.span import Span
 
 OWNER = "0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"
@@ -30,6 +37,7 @@ def test_file_with_the_needed_keys_is_enough(tmp_path: Path) -> None:
     assert settings.ask_units == 10**12
     assert settings.rpc_url == DEFAULT_RPC_URL
     assert settings.endpoint is None
+    assert settings.profile == "exact"
 
 
 @pytest.mark.parametrize("key", list(NEEDED))
@@ -80,6 +88,9 @@ def test_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("settle_every_seconds", "inf"),
         ("data_dir", "false"),
         ("rpc_url", "8545"),
+        ("profile", '"exact-1"'),
+        ("profile", '"Exact"'),
+        ("profile", "1"),
     ],
 )
 def test_bad_value_is_refused_with_its_key(tmp_path: Path, key: str, value: str) -> None:
@@ -93,6 +104,8 @@ def test_bad_value_is_refused_with_its_key(tmp_path: Path, key: str, value: str)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("profile", '"exact"'),
+        ("profile", '"float32"'),
         ("blocks", '"0:1024"'),
         ("ask", '"0.000000000000000001"'),
         ("ask", '"79228162514.264337593543950335"'),
@@ -195,8 +208,8 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 @pytest.fixture
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No TALLY_* variable of the machine's."""
-    for name in ("RPC_URL", "DEPLOYMENT", "DATA_DIR", "KEYSTORE", "PASSWORD_FILE", "MODEL", "ANVIL", "TRACE"):
-        monkeypatch.delenv(f"TALLY_{name}", raising=False)
+    for name in ClientSettings.model_fields:
+        monkeypatch.delenv(f"TALLY_{name.upper()}", raising=False)
     return monkeypatch
 
 
@@ -207,6 +220,7 @@ def test_client_settings_have_defaults(bare_environment: pytest.MonkeyPatch) -> 
     assert settings.rpc_url == DEFAULT_RPC_URL
     assert (settings.deployment, settings.keystore, settings.password_file, settings.anvil) == (None,) * 4
     assert settings.data_dir.name == "client"
+    assert (settings.profile, settings.model, settings.cache_dir.name) == ("exact", None, "tallystick")
     assert settings.trace is False
 
 
@@ -217,6 +231,8 @@ def test_client_settings_come_from_the_environment(bare_environment: pytest.Monk
     bare_environment.setenv("TALLY_DATA_DIR", str(tmp_path))
     bare_environment.setenv("TALLY_KEYSTORE", "key.json")
     bare_environment.setenv("TALLY_TRACE", "1")
+    bare_environment.setenv("TALLY_PROFILE", "float32")
+    bare_environment.setenv("TALLY_CACHE_DIR", str(tmp_path / "cache"))
 
     settings = ClientSettings()
 
@@ -224,6 +240,15 @@ def test_client_settings_come_from_the_environment(bare_environment: pytest.Monk
     assert settings.data_dir == tmp_path
     assert settings.keystore == Path("key.json")
     assert settings.trace is True
+    assert (settings.profile, settings.cache_dir) == ("float32", tmp_path / "cache")
+
+
+def test_bad_variable_is_named(bare_environment: pytest.MonkeyPatch) -> None:
+    """A profile that does not exist is no reason to take another."""
+    bare_environment.setenv("TALLY_PROFILE", "int8")
+
+    with pytest.raises(SettingsError, match="profile"):
+        load_client_settings()
 
 
 def test_child_computes_on_the_threads_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

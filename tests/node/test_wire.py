@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from node.errors import FrameTooLarge, MalformedFrame, TokenOutOfVocabulary, ValueNotFinite
+from node.errors import (
+    FrameTooLarge,
+    HiddenTypeMismatch,
+    MalformedFrame,
+    TokenOutOfVocabulary,
+    ValueNotFinite,
+    ValueOutOfRange,
+)
 from node.wire import (
     HEADER_BYTES,
     DType,
@@ -25,6 +32,7 @@ from node.wire import (
 )
 
 SESSION = bytes(range(16))
+MAX_INT32 = 2**31 - 1
 HEADER = struct.Struct(">BBBB16sIIIIII")
 
 
@@ -60,14 +68,14 @@ def test_hidden_states_survive_bit_for_bit() -> None:
     received = decode(encode(hidden_frame(SESSION, 1, 2, 3, hidden)))
 
     assert (received.session, received.epoch, received.step, received.position) == (SESSION, 1, 2, 3)
-    assert frame_to_hidden(received, 7).numpy().tobytes() == hidden.numpy().tobytes()
+    assert frame_to_hidden(received, 7, torch.float32).numpy().tobytes() == hidden.numpy().tobytes()
 
 
 def test_strided_hidden_states_are_sent_in_row_order() -> None:
     """A transposed tensor is another arrangement in memory, not other numbers."""
     hidden = torch.arange(6, dtype=torch.float32).reshape(2, 3).T
 
-    received = frame_to_hidden(decode(encode(hidden_frame(SESSION, 0, 0, 0, hidden))), 2)
+    received = frame_to_hidden(decode(encode(hidden_frame(SESSION, 0, 0, 0, hidden))), 2, torch.float32)
 
     assert torch.equal(received, hidden)
 
@@ -76,7 +84,9 @@ def test_tensors_that_know_autograd_are_accepted() -> None:
     """A parameter that wants gradients is sent as its values."""
     hidden = torch.ones(1, 4, requires_grad=True)
 
-    assert torch.equal(frame_to_hidden(decode(encode(hidden_frame(SESSION, 0, 0, 0, hidden))), 4), torch.ones(1, 4))
+    received = frame_to_hidden(decode(encode(hidden_frame(SESSION, 0, 0, 0, hidden))), 4, torch.float32)
+
+    assert torch.equal(received, torch.ones(1, 4))
 
 
 def test_tokens_survive() -> None:
@@ -94,25 +104,38 @@ def test_sampled_token_survives() -> None:
 
 def test_input_of_either_kind_becomes_a_tensor() -> None:
     """A stage need not know which kind of frame its engine takes."""
-    hidden = frame_to_tensor(hidden_frame(SESSION, 0, 0, 0, torch.ones(1, 4)), 4, 32)
-    tokens = frame_to_tensor(tokens_frame(SESSION, 0, 0, 0, [3]), 4, 32)
+    for dtype in (torch.float32, torch.int32):
+        hidden = frame_to_tensor(hidden_frame(SESSION, 0, 0, 0, torch.ones((1, 4), dtype=dtype)), 4, 32, dtype)
+        tokens = frame_to_tensor(tokens_frame(SESSION, 0, 0, 0, [3]), 4, 32, dtype)
 
-    assert (hidden.dtype, tokens.dtype) == (torch.float32, torch.int64)
+        assert (hidden.dtype, tokens.dtype) == (dtype, torch.int64)
 
 
-def test_writable_buffers_are_shared_and_read_only_ones_copied() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
+def test_writable_buffers_are_shared_and_read_only_ones_copied(dtype: torch.dtype) -> None:
     """Nothing is copied without need, and torch never holds memory that must not be written."""
-    data = encode(hidden_frame(SESSION, 0, 0, 0, torch.ones(1, 4)))
+    data = encode(hidden_frame(SESSION, 0, 0, 0, torch.ones((1, 4), dtype=dtype)))
     writable = bytearray(data)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shared = frame_to_hidden(decode(writable), 4)
-        copied = frame_to_hidden(decode(data), 4)
-    shared[0, 0] = copied[0, 0] = 9.0
+        shared = frame_to_hidden(decode(writable), 4, dtype)
+        copied = frame_to_hidden(decode(data), 4, dtype)
+    shared[0, 0] = copied[0, 0] = 9
 
-    assert np.frombuffer(writable, "<f4", offset=HEADER_BYTES)[0] == 9.0
-    assert np.frombuffer(data, "<f4", offset=HEADER_BYTES)[0] == 1.0
+    kind = "<f4" if dtype is torch.float32 else "<i4"
+    assert np.frombuffer(writable, kind, offset=HEADER_BYTES)[0] == 9
+    assert np.frombuffer(data, kind, offset=HEADER_BYTES)[0] == 1
+
+
+def test_whole_hidden_states_survive_at_both_ends() -> None:
+    """The exact profile's numbers travel as they are, to the last one on either side."""
+    hidden = torch.tensor([[MAX_INT32, -MAX_INT32, 0], [-1, 1, 1 << 16]], dtype=torch.int32)
+
+    received = decode(encode(hidden_frame(SESSION, 1, 2, 3, hidden)))
+
+    assert received.dtype is DType.INT32
+    assert torch.equal(frame_to_hidden(received, 3, torch.int32), hidden)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +149,7 @@ def test_writable_buffers_are_shared_and_read_only_ones_copied() -> None:
         (raw(kind=5), "type 5"),
         (raw(dtype=3), "dtype 3"),
         (raw(dtype=255), "dtype 255"),
-        (raw(dtype=0), "carry FLOAT32"),
-        (raw(dtype=2), "carry FLOAT32"),
+        (raw(dtype=0), "carry FLOAT32 or INT32"),
         (raw(kind=2, rank=1, first=6, second=0), "carry INT32"),
         (raw(kind=1), "carry NONE"),
         (raw(rank=0), "unused dims"),
@@ -229,6 +251,8 @@ def test_shapes_that_do_not_fit_are_not_sent() -> None:
         torch.ones(0, 4),
         torch.ones(1, 4, dtype=torch.float64),
         torch.ones(1, 4).half(),
+        torch.ones(1, 4, dtype=torch.int64),
+        torch.ones(1, 4, dtype=torch.int16),
     ],
 )
 def test_tensors_of_another_kind_are_not_wrapped(hidden: torch.Tensor) -> None:
@@ -251,15 +275,41 @@ def test_values_that_are_not_finite_are_refused_with_their_place(value: float) -
     hidden[2, 1] = value
 
     with pytest.raises(ValueNotFinite) as error:
-        frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, hidden), 4)
+        frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, hidden), 4, torch.float32)
 
     assert (error.value.row, error.value.column) == (2, 1)
+
+
+def test_the_lowest_int32_is_refused_with_its_place() -> None:
+    """-2^31 has no positive twin in Q16; its neighbour is taken."""
+    hidden = torch.zeros((3, 4), dtype=torch.int32)
+    hidden[2, 1] = -MAX_INT32
+    assert frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, hidden), 4, torch.int32)[2, 1] == -MAX_INT32
+
+    hidden[2, 1] = -MAX_INT32 - 1
+    with pytest.raises(ValueOutOfRange) as error:
+        frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, hidden), 4, torch.int32)
+
+    assert (error.value.row, error.value.column) == (2, 1)
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(torch.int32, torch.float32), (torch.float32, torch.int32)])
+def test_hidden_states_of_another_profile_are_refused(sent: torch.dtype, expected: torch.dtype) -> None:
+    """The session's profile says what the bytes are: they are never read as the other kind."""
+    frame = hidden_frame(SESSION, 0, 0, 0, torch.ones((2, 4), dtype=sent))
+
+    for read in (lambda: frame_to_hidden(frame, 4, expected), lambda: frame_to_tensor(frame, 4, 32, expected)):
+        with pytest.raises(HiddenTypeMismatch) as error:
+            read()
+        assert (error.value.expected, error.value.found) == tuple(
+            "INT32" if dtype is torch.int32 else "FLOAT32" for dtype in (expected, sent)
+        )
 
 
 def test_another_width_is_refused() -> None:
     """Hidden states of another model do not reach the engine."""
     with pytest.raises(MalformedFrame, match="5 wide"):
-        frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, torch.zeros(4, 5)), 4)
+        frame_to_hidden(hidden_frame(SESSION, 0, 0, 0, torch.zeros(4, 5)), 4, torch.float32)
 
 
 @pytest.mark.parametrize(("token", "accepted"), [(31, True), (32, False)])
@@ -289,8 +339,8 @@ def test_frames_of_another_type_are_refused() -> None:
     with pytest.raises(MalformedFrame, match="expected tokens"):
         frame_to_tokens(hidden, 32)
     with pytest.raises(MalformedFrame, match="expected hidden"):
-        frame_to_hidden(tokens, 4)
+        frame_to_hidden(tokens, 4, torch.int32)
     with pytest.raises(MalformedFrame, match="expected tokens"):
-        frame_to_tensor(control(1), 4, 32)
+        frame_to_tensor(control(1), 4, 32, torch.float32)
     with pytest.raises(MalformedFrame, match="one sampled"):
         frame_to_token(tokens, 32)

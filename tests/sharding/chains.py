@@ -28,9 +28,14 @@ def greedy(
     open_all(engines, session, len(prompt) + count)
     for first in range(0, len(prompt), chunk):
         logits = feed(engines, session, torch.tensor(prompt[first : first + chunk]))
-    tokens = [int(logits.argmax())]
+    tokens = [lowest_best(logits)]
     while len(tokens) < count:
-        tokens.append(int(feed(engines, session, torch.tensor(tokens[-1:])).argmax()))
+        tokens.append(lowest_best(feed(engines, session, torch.tensor(tokens[-1:]))))
     for engine in engines:
         engine.close(session)
     return tokens
+
+
+def lowest_best(logits: Tensor) -> int:
+    """The greedy token: the lowest id among equals, which torch's argmax does not promise and integers do have."""
+    return int(logits.numpy().argmax())

@@ -1,9 +1,10 @@
-"""What every engine must keep, whatever its arithmetic: subclass EngineContract and give it the fixture `load`.
+"""What every engine must keep, whatever its arithmetic: subclass FloatContract or ExactContract and give it `load`.
 
 `load(span)` builds a fresh engine over a span of one model of at least three blocks. `tolerance` is how far two ways
 of computing the same thing may differ; an exact engine leaves it at 0.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from sharding.engine import Chunk, Engine
 from sharding.errors import (
     CacheFull,
     EngineError,
+    IntegerOverflow,
     NotFinite,
     SessionExists,
     ShapeMismatch,
@@ -28,6 +30,7 @@ from tests.sharding.chains import feed, greedy, open_all
 Load = Callable[[Span], Engine]
 ONE, OTHER = b"one", b"other"
 CAPACITY = 24
+MAX_INT32 = (1 << 31) - 1
 
 
 def random_tokens(engine: Engine, count: int, seed: int = 5) -> Tensor:
@@ -35,11 +38,13 @@ def random_tokens(engine: Engine, count: int, seed: int = 5) -> Tensor:
 
 
 def random_rows(engine: Engine, count: int, seed: int = 6) -> Tensor:
-    return torch.randn((count, engine.spec.hidden_size), generator=torch.Generator().manual_seed(seed))
+    """Hidden states of the engine's dtype, of the size of ones: as Q16 where they are integers."""
+    rows = torch.randn((count, engine.spec.hidden_size), generator=torch.Generator().manual_seed(seed))
+    return rows if engine.hidden_dtype == torch.float32 else (rows * (1 << 16)).round().to(engine.hidden_dtype)
 
 
 class EngineContract:
-    """Inherit, define `load`, set tolerance."""
+    """What both kinds keep; the two classes at the end add what their numbers ask for."""
 
     tolerance = 0.0
 
@@ -66,6 +71,8 @@ class EngineContract:
         return load(first.spec.whole)
 
     def close(self, one: Tensor, other: Tensor) -> bool:
+        if self.tolerance == 0:
+            return torch.equal(one, other)
         return one.shape == other.shape and bool((one - other).abs().max() <= self.tolerance)
 
     def test_it_has_the_engines_attributes(self, first: Engine) -> None:
@@ -73,6 +80,7 @@ class EngineContract:
         assert isinstance(first, Engine)
         assert (first.span, first.profile) == (Span(0, 2), first.manifest.profile)
         assert first.manifest.spec_digest == first.spec.digest()
+        assert first.kernel
 
     def test_outputs_have_the_stated_shapes(self, first: Engine, middle: Engine, whole: Engine) -> None:
         """Rows in, rows out, and one row of logits on the last stage."""
@@ -84,7 +92,7 @@ class EngineContract:
         hidden = first.spec.hidden_size
         assert (after_first.shape, after_middle.shape) == ((5, hidden), (3, hidden))
         assert logits.shape == (first.spec.vocab_size,)
-        assert {after_first.dtype, after_middle.dtype, logits.dtype} == {torch.float32}
+        assert {after_first.dtype, after_middle.dtype, logits.dtype} == {first.hidden_dtype}
 
     def test_stages_in_a_row_are_the_whole_model(self, first: Engine, whole: Engine, load: Load) -> None:
         """Every way of cutting the model gives the same tokens."""
@@ -257,20 +265,31 @@ class EngineContract:
         with pytest.raises(ShapeMismatch):
             first.forward([Chunk(ONE, 0, inputs)])
 
-    @pytest.mark.parametrize("change", ["empty", "narrow", "flat", "half", "tokens"])
+    @pytest.mark.parametrize("change", ["empty", "narrow", "flat", "half", "wide", "other profile", "tokens"])
     def test_a_later_stage_takes_hidden_states(self, middle: Engine, change: str) -> None:
-        """(n, hidden_size) float32, at least one row."""
+        """(n, hidden_size) of its own dtype, at least one row."""
         rows = random_rows(middle, 2)
         wrong: dict[str, Any] = {
             "empty": rows[:0],
             "narrow": rows[:, 1:],
             "flat": rows[0],
             "half": rows.half(),
+            "wide": rows.double(),
+            "other profile": rows.to(torch.int32 if rows.is_floating_point() else torch.float32),
             "tokens": torch.tensor([1, 2]),
         }
         with pytest.raises(ShapeMismatch):
             middle.forward([Chunk(ONE, 0, wrong[change])])
         assert middle.length(ONE) == 0
+
+    def test_a_span_outside_the_model_is_refused(self, first: Engine, load: Load) -> None:
+        """There are no blocks past the last."""
+        with pytest.raises(SpanError):
+            load(Span(1, first.spec.num_blocks + 1))
+
+
+class FloatContract(EngineContract):
+    """For engines whose hidden states are float32."""
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_a_later_stage_refuses_what_is_not_finite(self, middle: Engine, value: float) -> None:
@@ -282,7 +301,27 @@ class EngineContract:
         assert caught.value.session == ONE
         assert middle.length(ONE) == 0
 
-    def test_a_span_outside_the_model_is_refused(self, first: Engine, load: Load) -> None:
-        """There are no blocks past the last."""
-        with pytest.raises(SpanError):
-            load(Span(1, first.spec.num_blocks + 1))
+
+class ExactContract(EngineContract):
+    """For engines whose hidden states are Q16 in int32."""
+
+    def test_the_lowest_int32_is_no_hidden_state(self, middle: Engine) -> None:
+        """-2^31 has no positive twin: it goes no further and enters no cache, and its session is named."""
+        middle.open(OTHER, CAPACITY)
+        rows = random_rows(middle, 3)
+        rows[1, 7] = -MAX_INT32 - 1
+        with pytest.raises(IntegerOverflow) as caught:
+            middle.forward([Chunk(OTHER, 0, random_rows(middle, 2)), Chunk(ONE, 0, rows)])
+        assert (caught.value.session, caught.value.limit) == (ONE, MAX_INT32)
+        assert (middle.length(ONE), middle.length(OTHER)) == (0, 0)
+
+    @pytest.mark.parametrize("value", [MAX_INT32, -MAX_INT32])
+    def test_the_ends_of_the_range_are_computed_or_named(self, middle: Engine, value: int) -> None:
+        """At the bound an engine gives numbers within it or says that they would leave it; nothing wraps."""
+        rows = random_rows(middle, 3)
+        rows[1, 7] = value
+        outputs = list[Tensor]()
+        with contextlib.suppress(IntegerOverflow):
+            outputs = middle.forward([Chunk(ONE, 0, rows)])
+        assert all(int(output.min()) >= -MAX_INT32 for output in outputs)
+        assert middle.length(ONE) == (3 if outputs else 0)

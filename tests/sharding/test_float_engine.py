@@ -11,13 +11,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from sharding.engine import Chunk, is_first, is_last
-from sharding.errors import CheckpointError, NotFinite, ShapeMismatch
+from sharding.errors import CheckpointError, NotFinite, ShapeMismatch, UnsupportedModel
 from sharding.float_engine import FloatEngine
 from sharding.manifest import MANIFEST_FILE, build_manifest
 from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
-from tests.sharding.engine_contract import EngineContract, Load
+from tests.sharding.engine_contract import FloatContract, Load
 from tests.sharding.tiny import BLOCKS, FAMILY_NAMES
 
 PROMPT = [17, 3, 250, 99, 42, 7, 128, 200, 64, 31, 5, 77]
@@ -39,7 +39,7 @@ def stages(folder: Path, *cuts: int) -> list[FloatEngine]:
     return [FloatEngine.from_folder(folder, Span(start, end)) for start, end in itertools.pairwise(edges)]
 
 
-class TestContract(EngineContract):
+class TestContract(FloatContract):
     """Sums in another order differ in the last bits: the tolerance is some hundred of them at the logits' size."""
 
     tolerance = 2e-3
@@ -152,6 +152,14 @@ def test_an_overflow_is_an_error_and_no_output(models: Models) -> None:
     with pytest.raises(NotFinite, match="outputs"):
         engine.forward([Chunk(b"s", 0, torch.tensor([5]))])
     assert engine.length(b"s") == 0
+
+
+def test_an_exact_model_is_not_taken_for_a_float_one() -> None:
+    """Its integers would be read as weights: the folder's manifest says what it is."""
+    folder = Path(__file__).resolve().parents[2] / "models" / "demo-exact"
+    with pytest.raises(UnsupportedModel) as caught:
+        FloatEngine.from_folder(folder, Span(0, 1))
+    assert caught.value.key == "profile"
 
 
 def test_stage_roles_follow_the_span(models: Models) -> None:

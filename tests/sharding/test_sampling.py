@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.errors import NotFinite, SamplingError, ShapeMismatch
+from sharding.exact.sampler import sample_exact
 from sharding.sampling import MAX_POSITION, MAX_SEED, MAX_TEMPERATURE, MAX_TOP_K, SamplingParams, sample, uniform
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 3.0, -1.0, 0.5])
@@ -170,3 +171,33 @@ def test_logits_are_one_row(shape: tuple[int, ...]) -> None:
     """(vocab_size,), at least one."""
     with pytest.raises(ShapeMismatch):
         sample(torch.zeros(shape), SamplingParams(), 0)
+
+
+def test_the_dtype_of_the_logits_decides_the_profile() -> None:
+    """The same numbers as int32 in Q16 are drawn by the exact sampler, which is fed by another stream."""
+    fixed, params = (LOGITS * 65536).to(torch.int32), SamplingParams(1.0, seed=3)
+    exact = [sample(fixed, params, position) for position in range(60)]
+
+    assert exact == [sample_exact(fixed, params, position) for position in range(60)]
+    assert exact != [sample(LOGITS, params, position) for position in range(60)]
+    assert sample(fixed, SamplingParams(), 0) == sample(LOGITS, SamplingParams(), 0) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int16, torch.bool, torch.float16, torch.bfloat16], ids=str)
+def test_logits_of_no_profile_are_refused(dtype: torch.dtype) -> None:
+    """Neither float nor int32: nobody guesses what was meant."""
+    with pytest.raises(ShapeMismatch) as caught:
+        sample(torch.ones(4, dtype=dtype), SamplingParams(), 0)
+
+    assert caught.value.found == dtype
+
+
+def test_exact_logits_are_checked_as_float_ones_are() -> None:
+    """Parameters, position and shape, greedy or not."""
+    for temperature in (0.0, 1.0):
+        with pytest.raises(SamplingError):
+            sample(torch.ones(4, dtype=torch.int32), SamplingParams(temperature), -1)
+        with pytest.raises(SamplingError):
+            sample(torch.ones(4, dtype=torch.int32), SamplingParams(temperature, top_k=-1), 0)
+        with pytest.raises(ShapeMismatch):
+            sample(torch.ones(0, dtype=torch.int32), SamplingParams(temperature), 0)

@@ -1,10 +1,11 @@
 """JSON from strangers: what is odd is refused."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from sharding.strict_json import BadJson, parse_json_object, read_json_object
+from sharding.strict_json import MAX_DEPTH, BadJson, parse_json_object, read_json_object
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,30 @@ def test_odd_json_is_refused(raw: bytes) -> None:
     """Not an object, not JSON, a key twice, no number, nested without end, a number without end."""
     with pytest.raises(BadJson):
         parse_json_object(raw, "it")
+
+
+def nested(depth: int) -> bytes:
+    """depth counts the object around the lists."""
+    return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def test_nesting_ends_where_it_says() -> None:
+    """The limit is possible, one more is not, and it holds where a library has lifted the interpreter's own."""
+    assert parse_json_object(nested(MAX_DEPTH), "it")
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        for depth in (MAX_DEPTH + 1, 90_000):
+            with pytest.raises(BadJson):
+                parse_json_object(nested(depth), "it")
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_brackets_in_strings_do_not_nest() -> None:
+    """Nor do those of neighbours add up."""
+    text = '{"a": "' + "[{" * 500 + '\\"[", "b": [' + "[]," * 500 + "[]]}"
+    assert parse_json_object(text.encode(), "it")["a"].endswith('"[')
 
 
 def test_plain_json_is_read() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,9 +20,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from node.devchain.local import LocalChain
+from sharding.exact.engine import ExactEngine
+from sharding.manifest import read_manifest
+from sharding.spec import ModelSpec
+from sharding.tokenizer import Tokenizer
+from tests.sharding.chains import greedy
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "models" / "demo"
+MODEL, FLOAT_MODEL = ROOT / "models" / "demo-exact", ROOT / "models" / "demo"
 PROMPT = "ROMEO:\n"
 TALLY = [sys.executable, "-m", "node"]
 
@@ -42,7 +48,8 @@ def processes_of(marker: str) -> list[psutil.Process]:
 
 def environment_of(folder: Path) -> dict[str, str]:
     """An environment whose processes can be found again."""
-    client = {"TALLY_DATA_DIR": str(folder / "client"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    client = {"TALLY_DATA_DIR": str(folder / "client"), "TALLY_CACHE_DIR": str(folder / "cache")}
+    client |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     marker = {"TALLY_TEST_MARKER": f"{os.getpid()}-{folder}"}
     return os.environ | client | marker | {"NO_COLOR": "1", "COLUMNS": "160"}
 
@@ -72,18 +79,42 @@ def await_no_process(environment: dict[str, str], seconds: float = 15.0) -> None
 
 
 def whole_model_tokens(prompt: str, count: int) -> list[int]:
-    """What transformers' generate gives for the whole model."""
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    """What the unsharded exact model gives, in this process and by torch's arithmetic."""
+    whole = ModelSpec.from_folder(MODEL).whole
+    engine = ExactEngine.from_folder(MODEL, whole, kernel="torch")
+    return greedy([engine], Tokenizer.from_folder(MODEL).encode(prompt), count)
+
+
+def transformers_tokens(prompt: str, count: int) -> list[int]:
+    """What transformers' generate gives for the whole float model."""
+    tokenizer = AutoTokenizer.from_pretrained(FLOAT_MODEL)
+    model = AutoModelForCausalLM.from_pretrained(FLOAT_MODEL, dtype=torch.float32)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids
     output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
     return output[0, ids.shape[1] :].tolist()
 
 
 def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[str, str]) -> None:
-    """Four processes give transformers' own tokens; every coin is accounted for to the last unit; nothing keeps running."""
+    """Four processes give the whole model's tokens; every coin is accounted for to the last unit; nothing keeps running."""
+    result = run_demo(marked)
+
+    assert (result["profile"], result["tokens"]) == ("exact-1", whole_model_tokens(PROMPT, 40))
+    _assert_every_coin(result)
+    assert not processes_of(marked["TALLY_TEST_MARKER"])
+
+
+def test_the_demo_in_float32_gives_transformers_tokens(marked: dict[str, str]) -> None:
+    """The other profile on the other model, with the same money."""
+    result = run_demo(marked, "--profile", "float32")
+
+    assert (result["profile"], result["tokens"]) == ("float32", transformers_tokens(PROMPT, 40))
+    _assert_every_coin(result)
+
+
+def run_demo(marked: dict[str, str], *options: str) -> dict[str, Any]:
+    """What the demo reports to programs."""
     done = subprocess.run(
-        [*TALLY, "demo", "--json", "--max-tokens", "40"],
+        [*TALLY, "demo", "--json", "--max-tokens", "40", *options],
         env=marked,
         cwd=ROOT,
         capture_output=True,
@@ -92,9 +123,10 @@ def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[st
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    assert result["tokens"] == whole_model_tokens(PROMPT, 40)
+
+def _assert_every_coin(result: dict[str, Any]) -> None:
     assert len(result["route"]) == 4
     for moment in ("before", "after"):
         assert result[moment]["total"] == result[moment]["supply"]
@@ -107,7 +139,6 @@ def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[st
     events = [each["event"] for each in result["transactions"]]
     assert events.count("Settled") == 1, "one settlement pays the whole route"
     assert events.count("Collected") == 4
-    assert not processes_of(marked["TALLY_TEST_MARKER"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -158,9 +189,7 @@ def test_the_readmes_walk_by_hand_works_line_by_line(marked: dict[str, str], tmp
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             answer = done.stdout if line.startswith("tally run") else answer
-        from node.generation import ClientModel
-
-        expected = ClientModel.from_folder(MODEL).tokenizer.decode(whole_model_tokens(PROMPT, 60))
+        expected = Tokenizer.from_folder(MODEL).decode(whole_model_tokens(PROMPT, 60))
         assert "".join(expected.split()) in "".join(answer.split())
     finally:
         await_no_process(marked)
@@ -269,6 +298,7 @@ def _await_vouchers(data_dir: Path) -> None:
 def test_the_clients_mistakes_have_names(by_hand: ByHand) -> None:
     """What a user gets wrong is answered in one sentence without a traceback, and the next good command works."""
     key = ("--rpc", by_hand.rpc, "--dev-account", "9")
+    init = ("node", "init", "n9", "--blocks", "0:4", "--dev-account", "3")
     cases = [
         (("run", "a " * 600, *key), "context"),
         (("run", PROMPT, "--temperature", "-1", *key), "temperature"),
@@ -278,11 +308,36 @@ def test_the_clients_mistakes_have_names(by_hand: ByHand) -> None:
         (("node", "start", "--config", "n0/node.toml"), "in use"),
         (("stake", "1,5", "--config", "n0/node.toml"), "1,5"),
         (("balance", "0x12", "--rpc", by_hand.rpc), "0x12"),
+        (("run", PROMPT, "--model", "models/demo-exact", "--profile", "float32", *key), "profile exact"),
+        ((*init, "--model", "models/demo-exact", "--profile", "float32"), "profile exact"),
+        (("run", PROMPT, "--profile", "float32", *key), "no node serves"),
     ]
     with by_hand.nodes():
         for arguments, word in cases:
             _assert_named(by_hand.tally(*arguments, check=False), word)
         assert json.loads(by_hand.tally("run", PROMPT, "--max-tokens", "3", *key, "--json").stdout)["tokens"]
+
+
+def test_a_float_checkpoint_joins_the_exact_network(by_hand: ByHand) -> None:
+    """A node and a client with the float model quantise it by themselves and meet those with the exact one: the same root."""
+    key = ("--rpc", by_hand.rpc, "--dev-account")
+    init = ("--model", "models/demo", "--blocks", "0:4", "--ask", "0.000002")
+    by_hand.tally("node", "init", "dear", *init, *key, "4")
+    by_hand.tally("stake", "1000", "--config", "dear/node.toml")
+    by_hand.tally("node", "start", "--config", "dear/node.toml", "--detach")
+    try:
+        status = json.loads(by_hand.tally("node", "status", "--config", "dear/node.toml", "--json").stdout)
+    finally:
+        by_hand.tally("node", "stop", "--config", "dear/node.toml")
+    with by_hand.nodes():
+        listed = json.loads(by_hand.tally("network", "ls", "--rpc", by_hand.rpc, "--json").stdout)
+        run = by_hand.tally("run", PROMPT, "--model", "models/demo", "--max-tokens", "5", *key, "9", "--json")
+
+    assert status["profile"] == "exact-1"
+    shown = {(each["manifest"], each["profile"]) for each in listed}
+    assert len(listed) == 3
+    assert shown == {(read_manifest(MODEL).root.hex(), "exact-1")}
+    assert json.loads(run.stdout)["tokens"] == whole_model_tokens(PROMPT, 5)
 
 
 def _assert_named(done: "subprocess.CompletedProcess[str]", word: str) -> None:

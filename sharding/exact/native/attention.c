@@ -114,20 +114,22 @@ static void scale_scores(const int32_t *restrict dot, const uint8_t *restrict ex
     }
 }
 
-/* The products of a query with keys (n, d), or straight their scores where vectors do not do. */
+/* The scores of a query against keys (n, d) from its `at`-th visible position on. */
 static void score_block(struct query *query, const int16_t *keys, const uint8_t *exponents, int64_t at, int64_t n, int d, int64_t constant) {
     const int16_t *q = query->q;
-#ifdef __AVX2__
-    if (d % 16 == 0 && d <= 128) {
-        int32_t *dot = query->dot + at;
-        if (d == 64) dots_of(q, keys, n, 64, dot);
-        else if (d == 128) dots_of(q, keys, n, 128, dot);
-        else dots_of(q, keys, n, d, dot);
-        scale_scores(dot, exponents, n, query->exponent, (int32_t)constant, query->z + at);
+    int32_t *dot = query->dot + at;
+    if (d > 128) {
+        for (int64_t t = 0; t < n; t++) query->z[at + t] = rsh(dot_of(q, keys + t * d, d) * constant, 36 - query->exponent - exponents[t]);
         return;
     }
+#ifdef __AVX2__
+    if (d == 64) dots_of(q, keys, n, 64, dot);
+    else if (d == 128) dots_of(q, keys, n, 128, dot);
+    else if (d % 16 == 0) dots_of(q, keys, n, d, dot);
+    else
 #endif
-    for (int64_t t = 0; t < n; t++) query->z[at + t] = rsh(dot_of(q, keys + t * d, d) * constant, 36 - query->exponent - exponents[t]);
+        for (int64_t t = 0; t < n; t++) dot[t] = (int32_t)dot_of(q, keys + t * d, d);
+    scale_scores(dot, exponents, n, query->exponent, (int32_t)constant, query->z + at);
 }
 
 /* p from z; returns its sum. */

@@ -1,51 +1,15 @@
-/* The three calls from Python: embed tokens, run a block over the rows of a batch, and logits. */
-#include <stdlib.h>
+/* One block over the rows of a batch. */
 #include <string.h>
 
 #include "exact.h"
+#include "scratch.h"
 
-/* Memory for the rows of one call; kept between calls, for one caller at a time. */
-struct scratch {
-    void *memory;
-    size_t size;
-};
-
-EXPORT struct scratch *tally_scratch_new(void) { return calloc(1, sizeof(struct scratch)); }
-
-EXPORT void tally_scratch_free(struct scratch *scratch) {
-    if (scratch == NULL) return;
-    free(scratch->memory);
-    free(scratch);
-}
-
-/* Carves pieces off the scratch memory, each on a cache line of its own; the first pass only counts. */
-struct carver {
-    char *at;
-    size_t used;
-};
-
-static void *carve(struct carver *carver, size_t bytes) {
-    void *piece = carver->at == NULL ? NULL : carver->at + carver->used;
-    carver->used += ROUND_UP(bytes, 64);
-    return piece;
-}
-
-static int hold(struct scratch *scratch, size_t bytes) {
-    if (scratch->size >= bytes) return 1;
-    free(scratch->memory);
-    scratch->memory = aligned_alloc(64, ROUND_UP(bytes, 64));
-    scratch->size = scratch->memory == NULL ? 0 : bytes;
-    return scratch->memory != NULL;
-}
-
-static struct activations carve_activations(struct carver *carver, int64_t rows, int64_t columns) {
-    struct activations a;
-    a.rows = rows;
-    a.x = carve(carver, (size_t)(rows * ROUND_UP(columns, LANES)) * sizeof *a.x);
-    a.fraction = carve(carver, (size_t)rows * sizeof *a.fraction);
-    a.corrections = carve(carver, (size_t)rows * sizeof *a.corrections);
-    return a;
-}
+#ifdef _OPENMP
+#include <omp.h>
+INLINE int thread_number(void) { return omp_get_thread_num(); }
+#else
+INLINE int thread_number(void) { return 0; }
+#endif
 
 /* Everything a block needs for `rows` rows. gates also holds queries, keys and values, which are used up by then. */
 struct room {
@@ -74,17 +38,12 @@ static struct room carve_room(struct carver *carver, const struct dimensions *d,
     return room;
 }
 
+/* Over n independent steps; one step needs no team. */
 #ifdef _OPENMP
-#include <omp.h>
-INLINE int thread_number(void) { return omp_get_thread_num(); }
+#define PRAGMA(text) _Pragma(#text)
+#define PARALLEL(n) PRAGMA(omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1 && (n) > 1))
 #else
-INLINE int thread_number(void) { return 0; }
-#endif
-
-#ifdef _OPENMP
-#define PARALLEL _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)")
-#else
-#define PARALLEL
+#define PARALLEL(n)
 #endif
 
 static char *own_scratch(const struct room *room) { return room->per_thread + room->per_thread_size * (size_t)thread_number(); }
@@ -92,7 +51,7 @@ static char *own_scratch(const struct room *room) { return room->per_thread + ro
 static void norm_rows(const int32_t *rows, int64_t count, const struct dimensions *d, const struct norm *norm, const struct room *room, int threads) {
     struct activations in = room->in;
     (void)threads;
-    PARALLEL
+    PARALLEL(count)
     for (int64_t row = 0; row < count; row++) norm_pack(rows + row * d->hidden, d->hidden, d->epsilon, norm, (int32_t *)own_scratch(room), &in, row);
 }
 
@@ -157,7 +116,7 @@ static void attend_rows(const struct dimensions *d, const struct part *parts, in
     int64_t groups = 0;
     for (int64_t i = 0; i < part_count; i++) groups += (parts[i].last - parts[i].first + GROUP - 1) / GROUP;
     (void)threads;
-    PARALLEL
+    PARALLEL(groups * d->heads)
     for (int64_t task = 0; task < groups * d->heads; task++) {
         const int64_t head = task / groups; /* head by head, so that neighbouring tasks read the same keys */
         const struct part part = group_of(parts, task % groups);
@@ -170,7 +129,7 @@ static void attend_rows(const struct dimensions *d, const struct part *parts, in
 static void gate_rows(const struct dimensions *d, int64_t rows, const struct room *room, struct failure *failure, int threads) {
     struct activations fed = room->fed;
     (void)threads;
-    PARALLEL
+    PARALLEL(rows)
     for (int64_t row = 0; row < rows; row++) {
         const int32_t *g = room->wide + row * 2 * d->intermediate;
         int32_t *gated = (int32_t *)own_scratch(room);
@@ -196,7 +155,7 @@ static void ask(const struct dimensions *d, const struct block *b, const int32_t
     norm_rows(rows, count, d, &b->attention_norm, room, threads);
     project(&b->qkv, &room->in, count, room->wide, NULL, QKV, failure, threads);
     if (failure->fault) return;
-    PARALLEL
+    PARALLEL(count)
     for (int64_t row = 0; row < count; row++) remember(room->wide + row * b->qkv.rows, d, b, part_of(parts, row), row, room->rotated + row * queries, failure);
 }
 
@@ -255,71 +214,4 @@ EXPORT int tally_block(struct scratch *scratch, const struct dimensions *d, cons
     answer(d, b, rows, count, room.parts, part_count, &room, failure, threads);
     if (failure->fault && final) failure->row = parts[failure->row].last - 1;
     return failure->fault;
-}
-
-/* rows (count, hidden) -> out (count, vocabulary). */
-EXPORT int tally_logits(struct scratch *scratch, const struct dimensions *d, const struct norm *norm, const struct matrix *head, const int32_t *rows, int64_t count, int32_t *out, int threads, struct failure *failure) {
-    const size_t own = (size_t)ROUND_UP(4 * (int64_t)d->hidden, 64);
-    struct carver carver = {NULL, 0};
-    failure->fault = FINE;
-    for (int pass = 0; pass < 2; pass++) { /* count, then carve */
-        struct room room;
-        room.in = carve_activations(&carver, count, d->hidden);
-        room.per_thread_size = own;
-        room.per_thread = carve(&carver, own * (size_t)threads);
-        if (pass == 0) {
-            if (!hold(scratch, carver.used)) return failure->fault = MEMORY;
-            carver.at = scratch->memory;
-            carver.used = 0;
-            continue;
-        }
-        norm_rows(rows, count, d, norm, &room, threads);
-        project(head, &room.in, count, out, NULL, LOGIT, failure, threads);
-    }
-    return failure->fault;
-}
-
-/* tokens (count) within the vocabulary -> out (count, hidden). */
-EXPORT int tally_embed(const int8_t *weight, const int32_t *scale, const int32_t *column, int shift, int hidden, const int64_t *tokens, int64_t count, int32_t *out, struct failure *failure) {
-    failure->fault = FINE;
-    for (int64_t row = 0; row < count; row++) {
-        const int8_t *w = weight + tokens[row] * hidden;
-        const int64_t m = scale[tokens[row]];
-        int64_t far = 0;
-        for (int j = 0; j < hidden; j++) {
-            const int64_t r = shift >= 63 ? 0 : rsh((int64_t)w[j] * column[j] * m, shift);
-            out[row * hidden + j] = (int32_t)r;
-            far |= magnitude(r) > INT32_MAX;
-        }
-        if (far) fail(failure, EMBEDDING, row);
-    }
-    return failure->fault;
-}
-
-/* corrections (rows): see struct matrix. */
-EXPORT void tally_corrections(const int8_t *weight, int64_t rows, int64_t columns, uint32_t *out) {
-    for (int64_t n = 0; n < rows; n++) {
-        const int8_t *w = weight + n * columns;
-        uint32_t sum = 0;
-        for (int64_t k = 0; k + 1 < columns; k += 2) sum += (uint32_t)((int32_t)w[k] * w[k + 1]);
-        out[n] = sum;
-    }
-}
-
-/* The bare product, for tests of the kernels: x (rows, columns) plain int16 -> out (rows, N) int32. */
-EXPORT int tally_product(struct scratch *scratch, const struct matrix *w, const int16_t *x, int64_t rows, int32_t *out, int threads) {
-    struct carver counting = {NULL, 0};
-    carve_activations(&counting, rows, w->columns);
-    const size_t used = counting.used;
-    if (!hold(scratch, used + (size_t)w->columns * sizeof(int32_t))) return MEMORY;
-    struct carver carver = {scratch->memory, 0};
-    struct activations a = carve_activations(&carver, rows, w->columns);
-    int32_t *row_of = (int32_t *)((char *)scratch->memory + used);
-    struct failure failure = {FINE, 0};
-    for (int64_t row = 0; row < rows; row++) {
-        for (int64_t k = 0; k < w->columns; k++) row_of[k] = x[row * w->columns + k];
-        pack32(row_of, w->columns, 16 - w->shift, &a, row);
-    }
-    project(w, &a, rows, out, NULL, QKV, &failure, threads);
-    return failure.fault;
 }
