@@ -26,8 +26,11 @@ def build(compiler: Compiler) -> dict[Path, str]:
     doubles = [name for name in names if name.startswith("test/") and name != _LOCAL_COIN]
     suite = compile_sources(read_sources(SOURCES, [name for name in names if name not in doubles]), compiler)
     texts = {SHIPPED / f"{name}.json": render(suite[name]) for name in CONTRACT_NAMES}
-    mocks = compile_sources(read_sources(SOURCES, doubles), compiler) if doubles else {}
-    return texts | {FOR_TESTS / f"{name}.json": render(mock) for name, mock in sorted(mocks.items())}
+    libraries = [name for name in names if name.startswith("lib/")]  # compiled into whatever imports them
+    mocks = compile_sources(read_sources(SOURCES, [*libraries, *doubles]), compiler)
+    return texts | {
+        FOR_TESTS / f"{name}.json": render(mocks[name]) for name in sorted(Path(each).stem for each in doubles)
+    }
 
 
 def differences(texts: Mapping[Path, str]) -> list[str]:

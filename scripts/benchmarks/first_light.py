@@ -1,6 +1,6 @@
 """`first-light`: four node processes against transformers in one process, side by side, and what the chain costs.
 
-A random Llama of 12 x 768 (97 million parameters), one thread per process. Rounds alternate between the two sides on one
+A random Llama of 12 x 768 (97 million parameters), float32 on both sides, one thread per process. Rounds alternate between the two sides on one
 machine; figures are medians over the rounds. A hop's overhead is what a token's way round the network takes beyond what the
 stages' own logs say they computed, shared out over the five hops (client, four stages, client). `chained_ms` is a token through
 the same four engines called one after the other in this process: what it is below `computed_ms` is the price of cold caches.
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str], say: Callable[[str], None]) -> dict[str, objec
 
 
 def _measure(folder: Path, model: Path, options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, object]:
-    plan = DemoPlan("", options.tokens, options.stages, "auto", model)
+    plan = DemoPlan("", options.tokens, options.stages, "auto", model, "float32")
     began = time.perf_counter()
     with LocalChain(plan.chain) as chain, node_processes(plan, folder, chain.url) as nodes:
         network = bring_up(folder, chain.url, nodes)

@@ -51,7 +51,7 @@ class TransportContract(Contract):
         await mine.send(hidden_frame(SESSION, 0, 0, 0, torch.full((2, 4), 1.5)))
         await mine.send(message_frame(Close("x")))
 
-        assert torch.equal(frame_to_hidden(await recv(theirs), 4), torch.full((2, 4), 1.5))
+        assert torch.equal(frame_to_hidden(await recv(theirs), 4, torch.float32), torch.full((2, 4), 1.5))
         assert message_of(await recv(theirs)) == Close("x")
 
     async def test_each_side_knows_the_other(self, link: Link) -> None:

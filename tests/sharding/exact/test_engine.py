@@ -17,7 +17,7 @@ from sharding.manifest import read_manifest
 from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
-from tests.sharding.engine_contract import EngineContract, Load
+from tests.sharding.engine_contract import ExactContract, Load
 from tests.sharding.tiny import BLOCKS
 
 Exact = Callable[..., Path]
@@ -38,7 +38,7 @@ def exact(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Exact:
     return folder
 
 
-class TestNative(EngineContract):
+class TestNative(ExactContract):
     """Compiled kernels."""
 
     @pytest.fixture
@@ -46,7 +46,7 @@ class TestNative(EngineContract):
         return lambda span: ExactEngine.from_folder(exact(), span, kernel="native")
 
 
-class TestTorch(EngineContract):
+class TestTorch(ExactContract):
     """Torch alone, with the head norms of Qwen3."""
 
     @pytest.fixture
@@ -54,7 +54,7 @@ class TestTorch(EngineContract):
         return lambda span: ExactEngine.from_folder(exact(family="qwen3"), span, kernel="torch")
 
 
-class TestReference(EngineContract):
+class TestReference(ExactContract):
     """The specification itself."""
 
     @pytest.fixture
