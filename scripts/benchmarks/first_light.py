@@ -1,9 +1,10 @@
 """`first-light`: four node processes against transformers in one process, side by side, and what the chain costs.
 
-A random Llama of 12 x 768 (97 million parameters), float32 on both sides, one thread per process. Rounds alternate between the two sides on one
-machine; figures are medians over the rounds. A hop's overhead is what a token's way round the network takes beyond what the
-stages' own logs say they computed, shared out over the five hops (client, four stages, client). `chained_ms` is a token through
-the same four engines called one after the other in this process: what it is below `computed_ms` is the price of cold caches.
+A random Llama of 12 x 768 (97 million parameters), float32 on both sides, one thread per process. Rounds alternate between the
+two sides on one machine; figures are medians over the rounds. A hop's overhead is what a token's way round the network takes
+beyond what the stages' own logs say they computed, shared out over the five hops (client, four stages, client). `chained_ms` is
+a token through the same four engines called one after the other in this process: what it is below `computed_ms` is the price of
+cold caches.
 """
 
 import argparse
