@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sharding.errors import ManifestMalformed, TensorMismatch
+from sharding.errors import TensorMismatch
 from sharding.exact.layout import EXACT_PROFILE, Slots, block_slots, embedding_slots, head_slots, span_slots
 from sharding.span import Span
 from sharding.spec import ModelSpec
@@ -49,12 +49,6 @@ _EXACT = ProfileTensors(
 )
 
 
-_PROFILES = {FLOAT_PROFILE: _FLOAT, EXACT_PROFILE: _EXACT}
-
-
 def tensors_of(profile: str) -> ProfileTensors:
-    """Raises ManifestMalformed where there is no such profile."""
-    if profile not in _PROFILES:
-        known = ", ".join(sorted(_PROFILES))
-        raise ManifestMalformed(f"profile {profile[:80]!r} is not known here ({known}): update, or pull another model")
-    return _PROFILES[profile]
+    """Every profile but the exact one keeps the checkpoint's own tensors."""
+    return _EXACT if profile == EXACT_PROFILE else _FLOAT

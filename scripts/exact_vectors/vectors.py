@@ -16,9 +16,9 @@ def pack_cases() -> list[Case]:
     vectors += [alternating(16, most), alternating(16, MAX_INT32), alternating(7, 1 << 48), spike(9, -(1 << 48))]
     vectors += [[1 << 47, 1 << 46, -(1 << 46), 3 << 31, -(3 << 31), 5]]
     vectors += [numbers.several(12, 1 << size) for size in (3, 14, 15, 16, 17, 24, 31, 40, 48) for _ in range(2)]
-    full = alternating(520, MAX_ACTIVATION_SUM // 520 - 1)
-    full[0] += MAX_ACTIVATION_SUM - 520 - sum(map(abs, full))
-    past = [full[0] + 1, *full[1:]]
+    level, rest = divmod(MAX_ACTIVATION_SUM - 520, 520)
+    full = [sign * (level + (k < rest)) for k, sign in enumerate(alternating(520, 1))]
+    past = [full[0], full[1] - 1, *full[2:]]
     return [_packed(t, 16) for t in (*vectors, full, past)] + [_packed(vectors[0], 60), _packed(vectors[-1], 35)]
 
 
@@ -128,8 +128,10 @@ def project_cases() -> list[Case]:
         width, s, f = numbers.within(1, 24), numbers.within(31, 40), numbers.within(4, 12)
         scale, biases = [numbers.within(1 << 20, MAX_INT32) for _ in range(4)], numbers.several(4, 1 << 20)
         cases.append(_projected(numbers.several(width, most), f, numbers.rows(4, width, 127), scale, s, biases))
-    level = (MAX_ACTIVATION_SUM - 520) // 520
-    return [*cases, _projected(alternating(520, level), 20, [alternating(520, 127)], [MAX_INT32], 35, None)]
+    # the smallest products that the last shift with a result still rounds to one, and the next shift to nothing
+    return cases + [
+        _projected([most] * 260, f, [[127] * 260, [-127] * 260], [MAX_INT32] * 2, 36, None) for f in (42, 43)
+    ]
 
 
 def _projected(x: list[int], f: int, w: list[list[int]], scale: list[int], s: int, bias: list[int] | None) -> Case:

@@ -99,7 +99,7 @@ def test_no_function_of_the_libraries_is_without_a_vector() -> None:
 def test_numbers_outside_the_specification_revert(
     probe: Probe, operation: str, arguments: tuple[int, ...], error: str, numbers: tuple[Any, ...]
 ) -> None:
-    """By name where a limit is passed, by the compiler's panic where no formula is meant; nothing ever wraps."""
+    """By name where a limit is passed, by the compiler's panic where no formula is meant."""
     assert probe.refusal(operation, *arguments) == (error, numbers)
 
 

@@ -145,7 +145,7 @@ def _assert_every_coin(result: dict[str, Any]) -> None:
 def test_an_interrupted_demo_leaves_no_process(marked: dict[str, str], number: signal.Signals) -> None:
     """However the demo dies while its nodes come up, they and the chain die with it."""
     demo = subprocess.Popen(
-        [*TALLY, "demo"],
+        [*TALLY, "demo", "--max-tokens", "400"],  # long enough to be still at it
         env=marked,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,

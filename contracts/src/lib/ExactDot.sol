@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 /// @title 128 products of the exact profile at once
-/// @notice The prefix values of every sum in sharding/exact/SPEC.md are 128 products apart, so that no dispute needs more.
+/// @notice Prefix values of every sum in sharding/exact/SPEC.md are 128 products apart: no dispute needs more.
 /// @dev Numbers lie as in a tensor, in order and little-endian; a shorter piece ends in zeros. Four products in one
 /// multiplication of words, and nothing in loops: about 4,000 gas, where one number after the other takes 48,000.
 library ExactDot {
@@ -31,7 +31,7 @@ library ExactDot {
         return topLane(sum);
     }
 
-    /// @dev sum a_k b_k of 128 int16 each, any of them: at most 2^37 in magnitude. Queries and keys, weights and values.
+    /// @dev sum a_k b_k of 128 int16 each, any of them: at most 2^37 in magnitude. For keys and for values.
     function dotHeads(uint256[8] memory a, uint256[8] memory b) internal pure returns (int256) {
         uint256 sum;
         sum = accumulate(sum, swapped(a[0]) ^ SIGNS, turned(b[0]));

@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 /// @title The exact profile's arithmetic, one element at a time
 /// @notice Every formula of sharding/exact/SPEC.md that a dispute can come down to, under the names it has there.
 /// @dev Everything is a whole number, far inside 256 bits as long as the inputs keep the ranges that the SPEC gives
-/// them; those ranges are the caller's to check, and an input far outside panics instead of wrapping. Values that the
-/// SPEC bounds are bounded here, by a named error.
+/// them. Those ranges are the caller's to check: sums and products of numbers far outside panic, but casts and shifts
+/// may wrap. Results that the SPEC bounds are bounded here, by a named error.
 library ExactMath {
     /// @notice The formula gives `value` where at most `limit` in magnitude is allowed: no honest trace holds it.
     error IntegerOverflow(int256 value, int256 limit);
@@ -54,7 +54,8 @@ library ExactMath {
         return bounded(value, MAX_INT32);
     }
 
-    /// @dev Whether s is PACK's shift: the smallest one with both bounds kept. m and the sum of magnitudes < 2^128, K <= 2^20.
+    /// @dev Whether s is PACK's shift, the smallest one with both bounds kept, for the largest magnitude m and the sum of
+    /// magnitudes, both below 2^128, of a vector of at most 2^20 numbers.
     function isPackShift(uint256 m, uint256 sum, uint256 length, uint256 s) internal pure returns (bool) {
         return packs(m, sum, length, s) && (s == 0 || !packs(m, sum, length, s - 1));
     }

@@ -41,8 +41,12 @@ contract ExactProbe {
         if (a.length == 2) return (two(op, a[0], a[1], name), 0);
         if (a.length == 3) return (three(op, a[0], a[1], a[2], name), 0);
         if (a.length == 4) return four(op, a, name);
-        if (a.length == 12 && op == keccak256("dotWeights")) return (ExactDot.dotWeights(weightsOf(a), wordsOf(a, 4)), 0);
-        if (a.length == 16 && op == keccak256("dotHeads")) return (ExactDot.dotHeads(wordsOf(a, 0), wordsOf(a, 8)), 0);
+        if (a.length == 12 && op == keccak256("dotWeights")) {
+            return (ExactDot.dotWeights(weightsOf(a), wordsOf(a, 4)), 0);
+        }
+        if (a.length == 16 && op == keccak256("dotHeads")) {
+            return (ExactDot.dotHeads(wordsOf(a, 0), wordsOf(a, 8)), 0);
+        }
         if (a.length == 5 && op == keccak256("isNorm")) {
             return (truth(ExactMath.isNorm(u(a[0]), u(a[1]), u(a[2]), u(a[3]), u(a[4]))), 0);
         }
