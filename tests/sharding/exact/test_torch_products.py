@@ -156,7 +156,7 @@ def test_the_emulated_saturation_is_the_one_that_was_seen() -> None:
     assert saturating_product(x, torch.full((1, 768), 127, dtype=torch.int8)).item() == 97_920
 
 
-@pytest.mark.parametrize("rows", torch_products.PROVEN_ROWS)
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 17, 33])
 def test_a_product_that_is_wrong_for_one_size_of_batch_is_caught(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries choose other code for other numbers of rows."""
 
