@@ -65,7 +65,7 @@ class Part:
 class Arithmetic(Protocol):
     """One implementation over one span. name says which kernels it uses.
 
-    Raises IntegerOverflow and ScaleOutOfRange with the row of the batch; what it wrote to the caches past their
+    Raises IntegerOverflow with a row of the batch, ScaleOutOfRange, KernelRefused (an end that the span lacks); what it wrote to the caches past their
     sessions' lengths is forgotten then.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sharding.errors import IntegerOverflow
+from sharding.errors import IntegerOverflow, KernelRefused
 from sharding.exact import reference as ops
 from sharding.exact.arithmetic import ExactCache, Part
 from sharding.exact.constants import epsilon_term, score_constant
@@ -37,7 +37,7 @@ class ReferenceArithmetic:
     def embed(self, tokens: Tensor) -> Tensor:
         matrix = self._span.embedding
         if matrix is None:
-            raise ValueError("this span has no embedding")
+            raise KernelRefused("this span has no embedding: it takes hidden states")
         column = ints(matrix.column)
         return _each(tokens, lambda t, _: ops.embed(ints(matrix.weight[t]), column, int(matrix.scale[t]), matrix.shift))
 
@@ -64,7 +64,7 @@ class ReferenceArithmetic:
     def logits(self, rows: Tensor) -> Tensor:
         head = self._span.head
         if head is None:
-            raise ValueError("this span has no head")
+            raise KernelRefused("this span has no output matrix: it gives hidden states")
         return _each(rows, lambda row, _: self._project(self._norm(row, head.norm), head.matrix, "a logit"))
 
     def _answer(self, block: ExactBlock, place: int, r: Ints, query: Ints, cache: ExactCache, position: int) -> Ints:
