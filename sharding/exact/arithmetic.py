@@ -65,8 +65,8 @@ class Part:
 class Arithmetic(Protocol):
     """One implementation over one span. name says which kernels it uses.
 
-    Raises IntegerOverflow with a row of the batch, ScaleOutOfRange, KernelRefused (an end that the span lacks); what it wrote to the caches past their
-    sessions' lengths is forgotten then.
+    Raises IntegerOverflow with a row of the batch, ScaleOutOfRange, KernelRefused (an end that the span lacks); what it
+    wrote to the caches past their sessions' lengths is forgotten then.
     """
 
     @property
