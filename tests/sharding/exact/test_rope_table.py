@@ -192,6 +192,17 @@ def test_the_quick_products_decide_as_the_exact_path_does(rope: Rope) -> None:
     assert np.array_equal(rope_table(description), entries_by_themselves(description))
 
 
+def test_a_product_too_near_a_tie_is_settled_by_the_exact_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cosine of 5416 radians, which 64-bit products alone get wrong: the slack is there for it."""
+    position, description = 5416, spec(DEFAULT, 5417, 2)
+    found = rope_table(description)[position, 0, 0]
+    monkeypatch.setattr(module, "WIDE_SLACK", 0)
+    alone = rope_table(description)[position, 0, 0]
+
+    assert abs(int(found) - 16384 * series(position, Decimal(1))[0]) < Decimal("0.5")
+    assert abs(int(alone) - int(found)) == 1
+
+
 def test_doubtful_products_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everything is in doubt every entry is asked for by its own place, and the table is the same."""
     description = spec(DEFAULT, FINE + 5, 4)

@@ -164,6 +164,15 @@ def test_top_p_that_is_reached_exactly_keeps_no_more(count: int) -> None:
         assert len(candidates(flat, SamplingParams(1.0, top_p=count / 8 + 1 / ONE))) == count + 1
 
 
+def test_top_p_rounds_what_it_wants_up() -> None:
+    """Weights of 1,073,709,056 and 16,384: 65,535 parts are a quarter more than the first, which is not enough."""
+    scores = checked(tensor([0, -726817]))
+
+    assert weights(scores, ONE).tolist() == [1073709056, 16384]
+    assert candidates(scores, SamplingParams(1.0, top_p=65535 / ONE)).tolist() == [0, 1]
+    assert candidates(scores, SamplingParams(1.0, top_p=65534 / ONE)).tolist() == [0]
+
+
 def test_top_p_is_a_share_of_what_top_k_left() -> None:
     """Two of eight equals: half of two is one, though an eighth of all."""
     flat = checked(tensor([-3] * 8))
@@ -203,9 +212,9 @@ def test_the_hottest_temperature_is_a_hundred() -> None:
 @pytest.mark.parametrize("tau", [1, 2, ONE // 2, ONE, 3 * ONE, 100 * ONE])
 def test_weights_are_those_of_the_exponential(tau: int) -> None:
     """As the plain formula says, never rising, below 2^30, and near the real ones: at tau = 100 the reciprocal has ten bits."""
-    differences = sorted(
-        {0, 1, (1 << 28) - 1, 1 << 28, (1 << 28) + 1, 2 * TOP, *(tau * step // 7 for step in range(60))}
-    )
+    wrapping = (1 << 48) // 94548 + 1  # times the reciprocal of tau = 1 it is just past 64 bits
+    ends = {0, 1, (1 << 28) - 1, 1 << 28, (1 << 28) + 1, wrapping, 2 * TOP}
+    differences = sorted(ends | {tau * step // 7 for step in range(60)})
     found = weights(-np.array(differences, np.int64), tau).tolist()
 
     assert found == [share_of(difference, tau) for difference in differences]
@@ -217,10 +226,10 @@ def test_weights_are_those_of_the_exponential(tau: int) -> None:
 
 
 def test_a_large_vocabulary_of_equals_keeps_its_share() -> None:
-    """2^18 tokens: the sum of the weights times 65,536 is past 64 bits and half of them are half of it."""
+    """2^18 tokens: the sum of their weights times a share is past 64 bits, and three quarters of them are the share."""
     flat = checked(torch.zeros(1 << 18, dtype=torch.int32))
 
-    assert candidates(flat, SamplingParams(1.0, top_p=0.5)).tolist() == list(range(1 << 17))
+    assert candidates(flat, SamplingParams(1.0, top_p=0.75)).tolist() == list(range(3 << 16))
 
 
 def test_a_view_of_larger_logits_is_read_as_it_stands() -> None:
