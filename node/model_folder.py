@@ -124,7 +124,7 @@ def _make(folder: Path, target: Path, manifest: "Manifest", progress: Progress |
     draft = target.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed in the middle: the lock is ours
     try:
-        quantise(folder, draft / "model", progress, model=manifest.model)
+        quantise(folder, draft / "model", progress, model=manifest.model, manifest=manifest)
         (draft / "model").replace(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

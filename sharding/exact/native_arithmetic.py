@@ -90,6 +90,8 @@ class NativeArithmetic:
             self._scratch, byref(self._dimensions), byref(self._blocks[place]), place, out.data_ptr(), len(out),
             self._part_structs(parts), len(parts), final, torch.get_num_threads(), byref(self._failure),
         )  # fmt: skip
+        if final or self._failure.fault or place == len(self._blocks) - 1:
+            self._parts = None  # or the caches of closed sessions would live until the next pass
         raise_fault(self._failure)
         return out
 

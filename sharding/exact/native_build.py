@@ -31,10 +31,13 @@ def library_path() -> Path:
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
         raise KernelRefused(f"no C compiler found ({', '.join(COMPILERS)}): install gcc or clang for the fast kernels")
-    folder = _folder()
-    path = folder / f"exact-{_fingerprint(compiler)}.so"
-    if not path.exists():
-        _build(compiler, folder, path)
+    try:
+        folder = _folder()
+        path = folder / f"exact-{_fingerprint(compiler)}.so"
+        if not path.exists():
+            _build(compiler, folder, path)
+    except (OSError, subprocess.SubprocessError) as error:  # a full disk, a compiler that cannot be run or hangs
+        raise KernelRefused(f"the kernels cannot be built: {error}") from error
     return path
 
 
@@ -86,8 +89,6 @@ def _build(compiler: str, folder: Path, path: Path) -> None:
                 os.replace(draft, path)  # whole or not at all, whoever else builds at the same time
                 return
             complaint = made.stderr
-    except (OSError, subprocess.TimeoutExpired) as error:
-        complaint = str(error)
     finally:
         Path(draft).unlink(missing_ok=True)
     raise KernelRefused(f"{compiler} does not build the kernels: {complaint.strip()[:500]}")

@@ -30,14 +30,22 @@ COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json
 Progress = Callable[[int, int], None]  # weights done, weights in all
 
 
-def quantise(source: Path, target: Path, progress: Progress | None = None, *, model: str | None = None) -> Manifest:
+def quantise(
+    source: Path,
+    target: Path,
+    progress: Progress | None = None,
+    *,
+    model: str | None = None,
+    manifest: Manifest | None = None,
+) -> Manifest:
     """Write the exact model of a checkpoint's folder into a new folder, whole or not at all.
 
-    Peak memory is about one block's tensors. model is the manifest's label, without it the source's own. Raises ConfigError,
+    Peak memory is about one block's tensors. manifest is the source's, where its
+    folder holds none: every tensor is held to it. model is the manifest's label, without it the source's own. Raises ConfigError,
     UnsupportedModel, CheckpointError (the target is in use or cannot be written) and its leaves, ScaleOutOfRange.
     """
     source, target = Path(source), Path(target).resolve()
-    reader = _Source.open(source)
+    reader = _Source.open(source, manifest)
     with _whole_or_not_at_all(target) as folder:
         return _write(reader, folder, progress, model or reader.label())
 
@@ -97,11 +105,12 @@ class _Source:
     manifest: Manifest | None
 
     @classmethod
-    def open(cls, folder: Path) -> "_Source":
+    def open(cls, folder: Path, manifest: Manifest | None) -> "_Source":
         """Everything that can be refused before a weight is read."""
         spec = ModelSpec.from_folder(folder)
         check_exact(spec)
-        manifest = read_manifest(folder) if (folder / MANIFEST_FILE).exists() else None
+        if manifest is None and (folder / MANIFEST_FILE).exists():
+            manifest = read_manifest(folder)
         if holds_tensor(folder, EMBED_WEIGHT) or (manifest is not None and manifest.profile != FLOAT_PROFILE):
             message = f"{folder.name} is an exact model already: serve it as it is"
             raise UnsupportedModel(message, key="model", value=folder.name)

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -187,3 +188,32 @@ def test_tensors_in_pieces_are_refused() -> None:
     span = trial_span(16)
     with pytest.raises(KernelRefused, match="one piece"):
         NativeArithmetic.unproven(replace(span, rope=span.rope.transpose(0, 1)))
+
+
+@pytest.mark.parametrize("failing", ["mkstemp", "run"])
+def test_a_build_that_the_system_stops_is_refused_and_torch_computes(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """No room for a draft, or a compiler that cannot be started: a named error, not a dead node."""
+
+    def stopped(*_args: object, **_options: object) -> None:
+        raise OSError("No space left on device")
+
+    place = native_build.tempfile if failing == "mkstemp" else native_build.subprocess
+    monkeypatch.setattr(place, failing, stopped)
+    with pytest.raises(KernelRefused, match="No space left"):
+        native_build.library_path()
+    assert choose_arithmetic(trial_span(16)).name.startswith("torch")
+
+
+def test_a_finished_pass_keeps_no_cache_alive() -> None:
+    """What a closed session held is free at once."""
+    arithmetic = NativeArithmetic(trial_span(16))
+    held = arithmetic.make_cache(8)
+    gone = weakref.ref(held.keys)
+    rows = arithmetic.embed(torch.tensor([1, 2]))
+    parts = [Part(held, 0, 2, 0)]
+    arithmetic.final_block(1, arithmetic.block(0, rows, parts), parts)
+    del held, parts
+
+    assert gone() is None
