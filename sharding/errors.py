@@ -15,8 +15,8 @@ ShardingError
 ├── EngineError             (carries the session it speaks of)
 │   ├── UnknownSession  SessionExists  CacheFull  ShapeMismatch  NotFinite  TokenOutOfRange
 │   ├── IntegerOverflow     a value of the exact profile outside the range that its specification gives it
+│   ├── ScaleOutOfRange     a weight's, norm's or activation's scale that the exact profile cannot write down
 │   └── KernelRefused       a kernel does not equal the reference, or takes no such numbers
-├── ScaleOutOfRange         a weight's, norm's or activation's scale that the exact profile cannot write down
 ├── SamplingError           sampling parameters outside their limits
 └── TokenizerError          tokenizer.json is unusable, or a text or id it cannot take
 """
@@ -184,13 +184,18 @@ class KernelRefused(EngineError):
     """A compiled or library kernel that does not equal the reference, or inputs that no exact kernel takes."""
 
 
-class ScaleOutOfRange(ShardingError):
-    """A scale that the exact profile cannot write down; tensor or step name the culprit."""
+class ScaleOutOfRange(EngineError):
+    """A scale that the exact profile cannot write down, when quantising or in a pass; tensor or step name the culprit.
 
-    def __init__(self, where: str, value: object, allowed: str) -> None:
-        super().__init__(f"{where} has scale {value}: it must be {allowed}; serve this model in float32")
+    row is the row of the batch until the engine knows whose it is.
+    """
+
+    def __init__(self, where: str, value: object, allowed: str, *, row: int = 0, session: bytes = b"") -> None:
+        message = f"{where} has scale {value}: it must be {allowed}; serve this model in float32"
+        super().__init__(message, session=session)
         self.where = where
         self.value = value
+        self.row = row
 
 
 class SamplingError(ShardingError):

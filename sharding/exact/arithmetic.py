@@ -65,7 +65,7 @@ class Part:
 class Arithmetic(Protocol):
     """One implementation over one span. name says which kernels it uses.
 
-    Raises IntegerOverflow with a row of the batch, ScaleOutOfRange, KernelRefused (an end that the span lacks); what it
+    Raises IntegerOverflow and ScaleOutOfRange with a row of the batch, KernelRefused (an end that the span lacks); what it
     wrote to the caches past their sessions' lengths is forgotten then.
     """
 

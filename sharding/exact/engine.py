@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sharding.engine import Chunk
-from sharding.errors import IntegerOverflow
+from sharding.errors import IntegerOverflow, ScaleOutOfRange
 from sharding.exact.arithmetic import Arithmetic, ExactCache, Part
 from sharding.exact.kernels import choose_arithmetic
 from sharding.exact.layout import EXACT_PROFILE
@@ -76,8 +76,9 @@ class ExactEngine:
         parts = plan_parts(sessions, [len(chunk.inputs) for chunk in batch])
         try:
             outputs = self._compute(batch, parts)
-        except IntegerOverflow as error:
-            raise IntegerOverflow(error.where, error.limit, session=_session_of(error.row, batch, parts)) from error
+        except (IntegerOverflow, ScaleOutOfRange) as error:
+            error.session = _session_of(error.row, batch, parts)
+            raise
         for session, part in zip(sessions, parts, strict=True):  # only now: a failure leaves every length as it was
             session.length = part.start + part.last - part.first
         return outputs
@@ -96,8 +97,9 @@ class ExactEngine:
     def _logits(self, last: Tensor, parts: list[Part]) -> Tensor:
         try:
             return self._arithmetic.logits(last)
-        except IntegerOverflow as error:  # rows are one a part here
-            raise IntegerOverflow(error.where, error.limit, row=parts[error.row].last - 1) from error
+        except (IntegerOverflow, ScaleOutOfRange) as error:  # rows are one a part here
+            error.row = parts[error.row].last - 1
+            raise
 
 
 def plan_parts(sessions: Sequence[Session[ExactCache]], counts: Sequence[int]) -> list[Part]:

@@ -98,7 +98,7 @@ def raise_fault(failure: FailureStruct) -> None:
     if failure.fault == 0:
         return
     if failure.fault == _SCALE:
-        raise ScaleOutOfRange("a projection", "below 0", "at least 0")
+        raise ScaleOutOfRange("a projection", "below 0", "at least 0", row=failure.row)
     if failure.fault == _MEMORY:
         raise KernelRefused("no memory for the rows of this batch: use shorter chunks")
     where, limit = OVERFLOWS[failure.fault]

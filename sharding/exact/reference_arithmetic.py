@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sharding.errors import IntegerOverflow, KernelRefused
+from sharding.errors import IntegerOverflow, KernelRefused, ScaleOutOfRange
 from sharding.exact import reference as ops
 from sharding.exact.arithmetic import ExactCache, Part
 from sharding.exact.constants import epsilon_term, score_constant
@@ -117,13 +117,14 @@ class ReferenceArithmetic:
 
 
 def _each(rows: Tensor, compute: Callable[[Ints, int], Ints]) -> Tensor:
-    """Row by row, an overflow naming its row."""
+    """Row by row, an error naming its row."""
     outputs = []
     for index, row in enumerate(rows):
         try:
             outputs.append(compute(ints(row), index))
-        except IntegerOverflow as error:
-            raise IntegerOverflow(error.where, error.limit, row=index) from error
+        except (IntegerOverflow, ScaleOutOfRange) as error:
+            error.row = index
+            raise
     return torch.from_numpy(np.stack(outputs).astype(np.int32))
 
 

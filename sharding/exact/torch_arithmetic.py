@@ -70,8 +70,9 @@ class TorchArithmetic:
         ends = [Part(part.cache, i, i + 1, _end(part) - 1) for i, part in enumerate(parts)]
         try:
             made = self._answer(block, place, r[wanted], query[wanted], ends)
-        except IntegerOverflow as error:
-            raise IntegerOverflow(error.where, error.limit, row=wanted[error.row]) from error
+        except (IntegerOverflow, ScaleOutOfRange) as error:
+            error.row = wanted[error.row]
+            raise
         return made.to(torch.int32).to(rows.device)
 
     def logits(self, rows: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ class TorchArithmetic:
     def _project(self, a: Activations, matrix: Matrix, where: str) -> Tensor:
         p = matrix.shift + a.fractions - Q16
         if int(p.min()) < 0:
-            raise ScaleOutOfRange(where, int(p.min()), "at least 0")
+            raise ScaleOutOfRange(where, int(p.min()), "at least 0", row=int((p < 0).nonzero()[0]))
         wide = self._product(a.x, matrix.weight) * matrix.scale
         y = torch.where(p[:, None] < 63, rsh(wide, p.clamp(max=62)[:, None]), 0)
         return check(y if matrix.bias is None else y + matrix.bias, where)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sharding.errors import IntegerOverflow, KernelRefused
+from sharding.errors import IntegerOverflow, KernelRefused, ScaleOutOfRange
 from sharding.exact import kernels, native_arithmetic, native_build, native_library
 from sharding.exact.arithmetic import MAX_INT32, Part
 from sharding.exact.kernels import KERNELS, choose_arithmetic
@@ -217,3 +217,19 @@ def test_a_finished_pass_keeps_no_cache_alive() -> None:
     del held, parts
 
     assert gone() is None
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_a_scale_out_of_range_names_its_row(kernel: str) -> None:
+    """A loud row beside quiet ones takes a product's shift below zero: its own error, not the batch's."""
+    span = trial_span(16)
+    assert span.head is not None
+    norm = replace(span.head.norm, gain=torch.full_like(span.head.norm.gain, 1), shift=0)
+    matrix = replace(span.head.matrix, shift=2)
+    arithmetic = choose_arithmetic(replace(span, head=replace(span.head, norm=norm, matrix=matrix)), kernel)
+    rows = torch.zeros(3, span.spec.hidden_size, dtype=torch.int32)
+    rows[1, 0] = MAX_INT32  # alone it is normalised to the square root of the row's length: more bits than the others
+    with pytest.raises(ScaleOutOfRange) as caught:
+        arithmetic.logits(rows)
+
+    assert caught.value.row == 1
