@@ -55,8 +55,12 @@ def double(name: str) -> Artifact:
 
 
 def create_address(sender: Address, nonce: int) -> Address:
-    """Where a plain account's next contract will be; nonces below 128 only."""
-    number = bytes([nonce]) if nonce else b"\x80"
+    """Where a plain account's next contract will be; not by the packages' own code, which these tests are to judge.
+
+    RLP: a number below 128 is its own byte, zero is the empty string, others carry their length first.
+    """
+    digits = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
+    number = digits if 0 < nonce < 0x80 else bytes([0x80 + len(digits)]) + digits
     content = b"\x94" + address_bytes(sender) + number
     return to_address(keccak256(bytes([0xC0 + len(content)]) + content)[12:])
 
