@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sharding.manifest import Manifest
+from sharding.paging import PagePool
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
@@ -21,19 +22,39 @@ class Chunk:
     """The next rows of one session, beginning at position.
 
     Shapes: inputs (n,) int64 token ids on a first stage, else (n, hidden_size) hidden states of the
-    engine's hidden_dtype; n >= 1.
+    engine's hidden_dtype; n >= 1. wants_logits: whether a last stage computes the last row to its end; without it a
+    chunk only fills the cache.
     """
 
     session: bytes
     position: int
     inputs: Tensor
+    wants_logits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """A session outside of the engine's pages: what one engine saved, another over the same span restores.
+
+    tensors are the engine's own, (blocks, key/value heads, length, ...), on the CPU.
+    """
+
+    capacity: int
+    length: int
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in self.tensors)
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """One span of one model with the key/value caches of its sessions.
+    """One span of one model with the key/value caches of its sessions, in pages that they take as they grow.
 
     Every refusal is an EngineError and leaves every session as it was; one that concerns a chunk names its session.
+    Full pages can be remembered by a key and used by another session that begins alike; who may share what is for the
+    caller to decide, by its choice of keys.
     """
 
     spec: ModelSpec
@@ -47,16 +68,30 @@ class Engine(Protocol):
     def kernel(self) -> str:
         """What computes, for people and logs; in the exact profile it never changes a byte."""
 
+    @property
+    def pages(self) -> PagePool:
+        """The cache's pages: for asking how many there are and are free."""
+
+    @property
+    def page_bytes(self) -> int:
+        """Of keys and values, for PAGE_POSITIONS positions."""
+
     def open(self, session: bytes, capacity: int) -> None:
-        """Make room for capacity positions. Raises SessionExists, CacheFull (capacity outside [1, max_positions])."""
+        """Begin a session of at most capacity positions. Raises SessionExists, CacheFull (capacity outside [1, max_positions])."""
+
+    def resize(self, session: bytes, capacity: int) -> None:
+        """Change how long a session may become. Raises UnknownSession, CacheFull."""
+
+    def pages_wanted(self, session: bytes, rows: int) -> int:
+        """Free pages that the next rows of a session will take. Raises UnknownSession."""
 
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         """Compute one chunk of each of several different sessions and extend their caches.
 
         Returns, in the order of the batch, hidden states (n, hidden_size), or on a last stage the logits of the
-        chunk's last row (vocab_size,), of hidden_dtype. An empty batch gives an empty list.
+        chunk's last row (vocab_size,), or (0,) where none were wanted; of hidden_dtype. An empty batch gives an empty list.
         Raises: UnknownSession; ShapeMismatch (shape, dtype, a position other than length(session), a session twice);
-        CacheFull; TokenOutOfRange; NotFinite, or IntegerOverflow in the exact profile.
+        CacheFull; PoolFull (nothing was computed); TokenOutOfRange; NotFinite, or IntegerOverflow in the exact profile.
         """
 
     def length(self, session: bytes) -> int:
@@ -66,7 +101,22 @@ class Engine(Protocol):
         """Forget every position from length on. Raises UnknownSession, ShapeMismatch outside [0, length(session)]."""
 
     def close(self, session: bytes) -> None:
-        """Free the session's cache; closing what is not open does nothing."""
+        """Free the session's pages; closing what is not open does nothing."""
+
+    def publish(self, session: bytes, keys: Sequence[bytes]) -> None:
+        """Remember the session's first pages, full ones, by keys. Raises UnknownSession, ShapeMismatch."""
+
+    def adopt(self, session: bytes, keys: Sequence[bytes]) -> int:
+        """Begin an empty session with the remembered pages of the first keys; returns how many positions it has now.
+
+        Raises UnknownSession, ShapeMismatch (not empty), CacheFull.
+        """
+
+    def save(self, session: bytes) -> SavedSession:
+        """Copy a session out; it stays open. Raises UnknownSession."""
+
+    def restore(self, session: bytes, saved: SavedSession) -> None:
+        """Open a session with what was saved. Raises SessionExists, CacheFull, PoolFull, ShapeMismatch."""
 
 
 def is_first(engine: Engine) -> bool:

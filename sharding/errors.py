@@ -13,11 +13,12 @@ ShardingError
 │   ├── ManifestMalformed   tallystick.json is unreadable, too large, or lacks a field
 │   └── ManifestMismatch    bytes, shape or root differ from what the manifest promises
 ├── EngineError             (carries the session it speaks of)
-│   ├── UnknownSession  SessionExists  CacheFull  ShapeMismatch  NotFinite  TokenOutOfRange
+│   ├── UnknownSession  SessionExists  CacheFull  PoolFull  ShapeMismatch  NotFinite  TokenOutOfRange
 │   ├── IntegerOverflow     a value of the exact profile outside the range that its specification gives it
 │   ├── ScaleOutOfRange     a weight's, norm's or activation's scale that the exact profile cannot write down
 │   └── KernelRefused       a kernel does not equal the reference, or takes no such numbers
 ├── SamplingError           sampling parameters outside their limits
+├── PlacementError          an offer, a model or a policy that no placement can be worked out with
 └── TokenizerError          tokenizer.json is unusable, or a text or id it cannot take
 """
 
@@ -137,6 +138,17 @@ class CacheFull(EngineError):
         self.limit = limit
 
 
+class PoolFull(EngineError):
+    """The engine has no free page: other sessions must end or be set aside first."""
+
+    def __init__(self, session: bytes, wanted: int, free: int) -> None:
+        super().__init__(
+            f"{wanted} pages wanted where {free} are free: wait until another session ends", session=session
+        )
+        self.wanted = wanted
+        self.free = free
+
+
 class ShapeMismatch(EngineError):
     """Inputs of another shape, dtype or position than the stage expects."""
 
@@ -200,6 +212,15 @@ class ScaleOutOfRange(EngineError):
 
 class SamplingError(ShardingError):
     """A sampling parameter outside its limits."""
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name} is {value!r}: it must be {allowed}")
+        self.name = name
+        self.value = value
+
+
+class PlacementError(ShardingError):
+    """An offer, a model's needs, a move or a policy that no placement can be worked out with; name says which number."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
         super().__init__(f"{name} is {value!r}: it must be {allowed}")

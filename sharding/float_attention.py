@@ -21,18 +21,22 @@ ATTENTION = "tallystick_sessions"
 
 @dataclass(frozen=True, slots=True)
 class FloatCache:
-    """Keys (rotated) and values of one session. Shapes: (blocks, key/value heads, capacity, head_dim) float32."""
+    """Keys (rotated) and values of all sessions. Shapes: (blocks, key/value heads, positions, head_dim) float32."""
 
     keys: Tensor
     values: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        return self.keys, self.values
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """The rows of one chunk: rows first to last - 1 of the batch are positions start to end - 1 of the session.
 
-    They look at keys from position oldest on; mask (rows, end - oldest) is added to the scores, None where there is
-    nothing to hide or causal order alone hides it.
+    They look at keys from position oldest on, which lie in the cache at `seen`, their own at `written`; mask (rows, end - oldest)
+    is added to the scores, None where there is nothing to hide or causal order alone hides it.
     """
 
     cache: FloatCache
@@ -42,16 +46,19 @@ class Part:
     end: int
     oldest: int
     mask: Tensor | None
+    seen: slice | Tensor
+    written: slice | Tensor
 
 
-def plan_parts(sessions: Sequence[Session[FloatCache]], counts: Sequence[int], window: int | None) -> list[Part]:
+def plan_parts(cache: FloatCache, sessions: Sequence[Session], counts: Sequence[int], window: int | None) -> list[Part]:
     """Lay the chunks out in a row; masks are built here once for all blocks."""
     parts, first = [], 0
     for session, count in zip(sessions, counts, strict=True):
         start, end = session.length, session.length + count
         oldest = 0 if window is None else max(0, start + 1 - window)
         mask = _mask(start, end, oldest, window)
-        parts.append(Part(session.cache, first, first + count, start, end, oldest, mask))
+        seen, written = session.places(oldest, end), session.places(start, end)
+        parts.append(Part(cache, first, first + count, start, end, oldest, mask, seen, written))
         first += count
     return parts
 
@@ -80,11 +87,10 @@ def session_attention(
     outputs = []
     for part in parts:
         keys, values = part.cache.keys[block], part.cache.values[block]
-        keys[:, part.start : part.end] = key[0, :, part.first : part.last]
-        values[:, part.start : part.end] = value[0, :, part.first : part.last]
-        seen = slice(part.oldest, part.end)
+        keys[:, part.written] = key[0, :, part.first : part.last]
+        values[:, part.written] = value[0, :, part.first : part.last]
         rows = query[:, :, part.first : part.last]
-        outputs.append(_attend(rows, keys[None, :, seen], values[None, :, seen], part.mask, scale))
+        outputs.append(_attend(rows, keys[:, part.seen][None], values[:, part.seen][None], part.mask, scale))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)), None
 
 

@@ -17,31 +17,44 @@ from sharding.errors import NotFinite, UnsupportedModel
 from sharding.float_attention import FloatCache, Part, plan_parts
 from sharding.float_layers import FloatLayers, build_layers
 from sharding.manifest import MANIFEST_FILE, Manifest, build_manifest, read_manifest
+from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, bytes_of, cache_positions, spread
+from sharding.paging import PAGE_POSITIONS
 from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE
 from sharding.session_table import SessionTable, is_finite
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
 
-class FloatEngine:
+class FloatEngine(PagedSessions):
     """An Engine (see engine.py) of profile "float32"."""
 
     profile = FLOAT_PROFILE
     hidden_dtype = torch.float32
     kernel = "transformers"
 
-    def __init__(self, spec: ModelSpec, span: Span, manifest: Manifest, layers: FloatLayers) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        span: Span,
+        manifest: Manifest,
+        layers: FloatLayers,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
         self.spec = spec
         self.span = span
         self.manifest = manifest
         self._layers = layers
-        self._sessions: SessionTable[FloatCache] = SessionTable(spec, self._make_cache)
+        self.page_bytes = bytes_of(self._make_cache(PAGE_POSITIONS).tensors)
+        self._cache = self._make_cache(cache_positions(cache_bytes, self.page_bytes))
+        self._sessions = SessionTable(spec, self._cache.tensors)
 
     @classmethod
-    def from_folder(cls, folder: Path, span: Span, manifest: Manifest | None = None) -> "FloatEngine":
+    def from_folder(
+        cls, folder: Path, span: Span, manifest: Manifest | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> "FloatEngine":
         """Load one span. Without a manifest the folder's is read, or built where the folder has none.
 
-        Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves.
+        cache_bytes: of keys and values. Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves.
         """
         folder = Path(folder)
         spec = ModelSpec.from_folder(folder)
@@ -51,28 +64,16 @@ class FloatEngine:
         if manifest.profile == EXACT_PROFILE:
             raise UnsupportedModel(f"{folder.name} is an exact model: serve it in its own profile", key="profile")
         tensors = load_span(folder, spec, span, manifest, dtype=torch.float32)
-        return cls(spec, span, manifest, build_layers(spec, span, tensors))
-
-    def open(self, session: bytes, capacity: int) -> None:
-        self._sessions.open(session, capacity)
-
-    def length(self, session: bytes) -> int:
-        return self._sessions.get(session).length
-
-    def truncate(self, session: bytes, length: int) -> None:
-        self._sessions.truncate(session, length)
-
-    def close(self, session: bytes) -> None:
-        self._sessions.close(session)
+        return cls(spec, span, manifest, build_layers(spec, span, tensors), cache_bytes)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         if not batch:
             return []
         sessions = self._sessions.admit(batch, tokens=self.span.start == 0)
-        parts = plan_parts(sessions, [len(chunk.inputs) for chunk in batch], self.spec.sliding_window)
+        parts = plan_parts(self._cache, sessions, [len(chunk.inputs) for chunk in batch], self.spec.sliding_window)
         rows = self._blocks(self._enter(batch), parts)
-        outputs = self._leave(rows, parts)
+        outputs = self._leave(rows, parts, batch)
         for chunk, output in zip(batch, outputs, strict=True):
             if not is_finite(output):
                 raise NotFinite("outputs", session=chunk.session)
@@ -94,11 +95,14 @@ class FloatEngine:
             hidden = block(hidden, position_embeddings=rotation, parts=parts)
         return hidden[0]
 
-    def _leave(self, rows: Tensor, parts: list[Part]) -> list[Tensor]:
+    def _leave(self, rows: Tensor, parts: list[Part], batch: Sequence[Chunk]) -> list[Tensor]:
         if self._layers.norm is None or self._layers.head is None:
             return [rows[part.first : part.last] for part in parts]
-        last = rows[0:1] if len(rows) == 1 else rows[[part.last - 1 for part in parts]]
-        return list(linear(self._layers.norm(last), self._layers.head))
+        wanted = [part.last - 1 for part, chunk in zip(parts, batch, strict=True) if chunk.wants_logits]
+        if not wanted:
+            return spread(rows[:0], batch)
+        last = rows[0:1] if len(rows) == 1 else rows[wanted]
+        return spread(linear(self._layers.norm(last), self._layers.head), batch)
 
     def _make_cache(self, capacity: int) -> FloatCache:
         shape = (len(self.span), self.spec.num_kv_heads, capacity, self.spec.head_dim)

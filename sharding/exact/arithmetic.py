@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sharding.page_table import places_in
 from sharding.spec import ModelSpec
 
 Q16 = 16
@@ -46,20 +47,45 @@ class ExactCache:
         exponents = [torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2)]
         return cls(heads[0], exponents[0], heads[1], exponents[1])
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them; the third dimension is the position."""
+        return self.keys, self.key_exponents, self.values, self.value_exponents
+
     def filled(self, length: int, blocks: slice = slice(None)) -> Tensor:
         """Everything that it holds of the first positions, as one row of int16 on the CPU: for comparing."""
-        held = (self.keys, self.key_exponents, self.values, self.value_exponents)
-        return torch.cat([each[blocks, :, :length].reshape(-1).to(torch.int16).cpu() for each in held])
+        return torch.cat([each[blocks, :, :length].reshape(-1).to(torch.int16).cpu() for each in self.tensors])
+
+    def at(self, places: Tensor) -> Tensor:
+        """The same of these places."""
+        return torch.cat([each[:, :, places].reshape(-1).to(torch.int16).cpu() for each in self.tensors])
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of one chunk: rows first to last - 1 of the batch are positions start to start + last - first - 1 of its session."""
+    """The rows of one chunk: rows first to last - 1 of the batch are positions start to start + last - first - 1 of its session.
+
+    pages, int32, says where the session's positions lie in the cache, PAGE_POSITIONS at a time; None where they lie in
+    order from the first on. wanted: whether the model's last block finishes the last row.
+    """
 
     cache: ExactCache
     first: int
     last: int
     start: int
+    pages: Tensor | None = None
+    wanted: bool = True
+
+    @property
+    def end(self) -> int:
+        """The position after the last."""
+        return self.start + self.last - self.first
+
+    def places(self, start: int, end: int) -> slice | Tensor:
+        """Where positions start to end - 1 lie in the cache."""
+        if self.pages is None:
+            return slice(start, end)
+        return places_in(self.pages, start, end).to(self.cache.keys.device)
 
 
 class Arithmetic(Protocol):
@@ -81,7 +107,7 @@ class Arithmetic(Protocol):
         """The span's place-th block, (n, H) int32 in and out; the parts, in order, make up the rows. Extends the caches."""
 
     def final_block(self, place: int, rows: Tensor, parts: Sequence[Part]) -> Tensor:
-        """Like block, for the model's last one: (parts, H), the last row of each part.
+        """Like block, for the model's last one: (wanted parts, H), the last row of each part that is wanted.
 
         Of the other rows only keys and values are computed.
         """

@@ -14,12 +14,14 @@ from sharding.exact.layout import EXACT_PROFILE
 from sharding.exact.load import load_exact_span
 from sharding.exact.model import ExactSpan
 from sharding.manifest import Manifest, read_manifest
+from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, bytes_of, cache_positions, spread
+from sharding.paging import PAGE_POSITIONS
 from sharding.session_table import Session, SessionTable
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
 
-class ExactEngine:
+class ExactEngine(PagedSessions):
     """An Engine (see sharding/engine.py) of profile "exact-1"; hidden states and logits are Q16 int32.
 
     kernel names the arithmetic in use; it never changes a byte of what is computed.
@@ -28,20 +30,23 @@ class ExactEngine:
     profile = EXACT_PROFILE
     hidden_dtype = torch.int32
 
-    def __init__(self, weights: ExactSpan, manifest: Manifest, arithmetic: Arithmetic) -> None:
+    def __init__(
+        self, weights: ExactSpan, manifest: Manifest, arithmetic: Arithmetic, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
         self.spec = weights.spec
         self.span = weights.span
         self.manifest = manifest
         self._arithmetic = arithmetic
-        self._sessions: SessionTable[ExactCache] = SessionTable(
-            weights.spec, arithmetic.make_cache, hidden_dtype=self.hidden_dtype
-        )
+        self.page_bytes = bytes_of(arithmetic.make_cache(PAGE_POSITIONS).tensors)
+        self._cache = arithmetic.make_cache(cache_positions(cache_bytes, self.page_bytes))
+        self._sessions = SessionTable(weights.spec, self._cache.tensors, hidden_dtype=self.hidden_dtype)
 
     @classmethod
     def from_folder(
-        cls, folder: Path, span: Span, manifest: Manifest | None = None, kernel: str = "auto"
-    ) -> "ExactEngine":
-        """Load one span of an exact model. kernel: "auto" or a name of kernels.KERNELS.
+        cls, folder: Path, span: Span, manifest: Manifest | None = None, kernel: str = "auto",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> "ExactEngine":  # fmt: skip
+        """Load one span of an exact model. kernel: "auto" or a name of kernels.KERNELS; cache_bytes: of keys and values.
 
         Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves, ScaleOutOfRange, KernelRefused.
         """
@@ -50,37 +55,25 @@ class ExactEngine:
         span.within(spec.num_blocks)
         manifest = read_manifest(folder) if manifest is None else manifest
         weights = load_exact_span(folder, spec, span, manifest)
-        return cls(weights, manifest, choose_arithmetic(weights, kernel))
+        return cls(weights, manifest, choose_arithmetic(weights, kernel), cache_bytes)
 
     @property
     def kernel(self) -> str:
         return self._arithmetic.name
-
-    def open(self, session: bytes, capacity: int) -> None:
-        self._sessions.open(session, capacity)
-
-    def length(self, session: bytes) -> int:
-        return self._sessions.get(session).length
-
-    def truncate(self, session: bytes, length: int) -> None:
-        self._sessions.truncate(session, length)
-
-    def close(self, session: bytes) -> None:
-        self._sessions.close(session)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         if not batch:
             return []
         sessions = self._sessions.admit(batch, tokens=self.span.start == 0)
-        parts = plan_parts(sessions, [len(chunk.inputs) for chunk in batch])
+        parts = plan_parts(self._cache, sessions, batch)
         try:
             outputs = self._compute(batch, parts)
         except (IntegerOverflow, ScaleOutOfRange) as error:
             error.session = _session_of(error.row, batch, parts)
             raise
         for session, part in zip(sessions, parts, strict=True):  # only now: a failure leaves every length as it was
-            session.length = part.start + part.last - part.first
+            session.length = part.end
         return outputs
 
     def _compute(self, batch: Sequence[Chunk], parts: list[Part]) -> list[Tensor]:
@@ -91,23 +84,28 @@ class ExactEngine:
         for place in range(len(self.span) - is_last):
             rows = self._arithmetic.block(place, rows, parts)
         if is_last:
-            return list(self._logits(self._arithmetic.final_block(len(self.span) - 1, rows, parts), parts))
+            return spread(self._finish(rows, parts), batch)
         return [rows[part.first : part.last] for part in parts]
 
-    def _logits(self, last: Tensor, parts: list[Part]) -> Tensor:
+    def _finish(self, rows: Tensor, parts: list[Part]) -> Tensor:
+        """(wanted parts, vocab_size)"""
+        last = self._arithmetic.final_block(len(self.span) - 1, rows, parts)
+        if not len(last):
+            return last
         try:
             return self._arithmetic.logits(last)
         except (IntegerOverflow, ScaleOutOfRange) as error:  # rows are one a part here
-            error.row = parts[error.row].last - 1
+            error.row = [part for part in parts if part.wanted][error.row].last - 1
             raise
 
 
-def plan_parts(sessions: Sequence[Session[ExactCache]], counts: Sequence[int]) -> list[Part]:
+def plan_parts(cache: ExactCache, sessions: Sequence[Session], batch: Sequence[Chunk]) -> list[Part]:
     """Lay the chunks out in a row."""
     parts, first = [], 0
-    for session, count in zip(sessions, counts, strict=True):
-        parts.append(Part(session.cache, first, first + count, session.length))
-        first += count
+    for session, chunk in zip(sessions, batch, strict=True):
+        last = first + len(chunk.inputs)
+        parts.append(Part(cache, first, last, session.length, session.table(), chunk.wants_logits))
+        first = last
     return parts
 
 

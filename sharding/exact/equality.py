@@ -1,9 +1,9 @@
 """Random models and random schedules through an arithmetic, against the reference that computes each session alone.
 
 One case is one model (family, sizes, window, biases drawn by the seed) and one schedule: up to four sessions in batches of
-changing make-up, prompts cut into chunks anywhere, prefill and decode mixed, positions forgotten and computed again, one or
-two threads, the model cut into up to three stages. The reference gets every session in one chunk, whole and alone. A case is
-equal where every hidden state between two stages, every logit and every row of every KV cache is.
+changing make-up, prompts cut into chunks anywhere, prefill and decode mixed, positions forgotten and computed again, pages in
+any order, one or two threads, the model cut into up to three stages. The reference gets every session in one chunk, whole
+and alone. A case is equal where every hidden state between two stages, every logit and every row of every KV cache is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,8 @@ from sharding.exact.model import ExactSpan
 from sharding.exact.reference_arithmetic import ReferenceArithmetic
 from sharding.exact.trial import random_span
 from sharding.families import FAMILIES
+from sharding.page_table import places_in
+from sharding.paging import PAGE_POSITIONS
 from sharding.rope import Rope
 from sharding.span import Span
 from sharding.spec import ModelSpec
@@ -140,7 +142,9 @@ class _Run:
 
     def __init__(self, case: Case, stages: Sequence[Arithmetic], truths: Sequence[Truth]) -> None:
         self._case, self._stages, self._truths = case, stages, truths
-        self._caches = [[stage.make_cache(MOST_POSITIONS) for _ in case.prompts] for stage in stages]
+        pages = np.random.Generator(np.random.PCG64([case.seed, 2])).permutation(len(case.prompts))
+        self._tables = [torch.tensor([page], dtype=torch.int32) for page in pages]
+        self._caches = [stage.make_cache(PAGE_POSITIONS * len(case.prompts)) for stage in stages]
 
     def step_equals(self, batch: Sequence[_Piece]) -> bool:
         prompts = self._case.prompts
@@ -159,7 +163,7 @@ class _Run:
         parts, first = [], 0
         for piece in batch:
             last = first + piece.end - piece.start
-            parts.append(Part(self._caches[number][piece.session], first, last, piece.start))
+            parts.append(Part(self._caches[number], first, last, piece.start, self._tables[piece.session]))
             first = last
         return parts
 
@@ -177,7 +181,7 @@ class _Run:
 
     def caches_equal(self) -> bool:
         return all(
-            torch.equal(cache.filled(len(prompt)), truth.caches[number])
-            for number, caches in enumerate(self._caches)
-            for cache, prompt, truth in zip(caches, self._case.prompts, self._truths, strict=True)
+            torch.equal(cache.at(places_in(table, 0, len(prompt))), truth.caches[number])
+            for number, cache in enumerate(self._caches)
+            for table, prompt, truth in zip(self._tables, self._case.prompts, self._truths, strict=True)
         )

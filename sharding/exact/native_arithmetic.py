@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Iterable, Sequence
-from ctypes import byref, c_int16, c_uint8
+from ctypes import byref, c_int16, c_int32, c_uint8
 from functools import cache
 
 import numpy as np
@@ -82,7 +82,7 @@ class NativeArithmetic:
         return self._block(place, rows, parts, final=0)
 
     def final_block(self, place: int, rows: Tensor, parts: Sequence[Part]) -> Tensor:
-        return self._block(place, rows, parts, final=1)[: len(parts)]
+        return self._block(place, rows, parts, final=1)[: sum(part.wanted for part in parts)]
 
     def _block(self, place: int, rows: Tensor, parts: Sequence[Part], final: int) -> Tensor:
         out = rows.clone(memory_format=torch.contiguous_format)
@@ -144,7 +144,8 @@ def _part_struct(part: Part) -> PartStruct:
     cache = part.cache
     return PartStruct(
         pointer(cache.keys, c_int16), pointer(cache.values, c_int16), pointer(cache.key_exponents, c_uint8),
-        pointer(cache.value_exponents, c_uint8), cache.keys.shape[2], part.first, part.last, part.start,
+        pointer(cache.value_exponents, c_uint8), pointer(part.pages, c_int32), cache.keys.shape[2], part.first, part.last,
+        part.start, part.wanted,
     )  # fmt: skip
 
 

@@ -60,7 +60,8 @@ class PartStruct(Structure):
     _fields_ = [
         ("keys", POINTER(c_int16)), ("values", POINTER(c_int16)),
         ("key_exponents", POINTER(c_uint8)), ("value_exponents", POINTER(c_uint8)),
-        *((name, c_int64) for name in ("capacity", "first", "last", "start")),
+        ("pages", POINTER(c_int32)),
+        *((name, c_int64) for name in ("capacity", "first", "last", "start", "wanted")),
     ]  # fmt: skip
 
 

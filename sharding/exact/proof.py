@@ -15,12 +15,15 @@ from sharding.exact.arithmetic import Arithmetic, Part
 from sharding.exact.model import ExactSpan
 from sharding.exact.reference_arithmetic import ReferenceArithmetic
 from sharding.exact.trial import TRIAL_VOCABULARY, extreme_weights, trial_batches, trial_span
+from sharding.paging import PAGE_POSITIONS
 
 Product = Callable[[NDArray[np.int16], NDArray[np.int8]], NDArray[np.integer[Any]]]
 """(n, K) int16 and (N, K) int8 -> (n, N) int32."""
 
-CHUNKS = ((5, 0), (0, 3), (1, 1), (9, 2), (1, 1), (30, 1), (0, 1), (1, 5))
-"""Rows of two sessions in each pass of the trial: prefill, decode, and both at once."""
+CHUNKS = ((5, 0), (0, 3), (1, 1), (9, 2), (1, 1), (48, 1), (0, 1), (1, 5))
+"""Rows of two sessions in each pass of the trial: prefill, decode, and both at once; the first needs two pages."""
+PAGES = ((3, 1), (0,))
+"""Of the two sessions, in one cache."""
 
 
 def product_fault(product: Product, columns: int) -> str:
@@ -58,20 +61,19 @@ def _reference_trial(head_dim: int) -> tuple[_Pass, ...]:
 
 def _trial(arithmetic: Arithmetic) -> Iterator[_Pass]:
     """The passes of CHUNKS over one model; the seed of their tokens is fixed."""
-    caches, lengths = [arithmetic.make_cache(64), arithmetic.make_cache(64)], [0, 0]
+    cache, lengths = arithmetic.make_cache(4 * PAGE_POSITIONS), [0, 0]
+    for tensor in cache.tensors:
+        tensor.zero_()
+    tables = [torch.tensor(pages, dtype=torch.int32) for pages in PAGES]
     tokens = torch.arange(1000) * 7 % TRIAL_VOCABULARY
     for counts in CHUNKS:
         parts, first = [], 0
         for each, count in enumerate(counts):
             if count:
-                parts.append(Part(caches[each], first, first + count, lengths[each]))
+                parts.append(Part(cache, first, first + count, lengths[each], tables[each], wanted=count != 2))
                 lengths[each], first = lengths[each] + count, first + count
         entered = arithmetic.embed(tokens[:first])
         tokens = tokens[first:]
         hidden = arithmetic.block(0, entered, parts)
         logits = arithmetic.logits(arithmetic.final_block(1, hidden, parts))
-        yield _Pass(
-            hidden.cpu(),
-            logits.cpu(),
-            torch.cat([cache.filled(length) for cache, length in zip(caches, lengths, strict=True)]),
-        )
+        yield _Pass(hidden.cpu(), logits.cpu(), cache.filled(4 * PAGE_POSITIONS))

@@ -45,7 +45,7 @@ class ReferenceArithmetic:
         return self._block(place, rows, parts, range(len(rows)))
 
     def final_block(self, place: int, rows: Tensor, parts: Sequence[Part]) -> Tensor:
-        wanted = [part.last - 1 for part in parts]
+        wanted = [part.last - 1 for part in parts if part.wanted]
         return self._block(place, rows, parts, wanted)[wanted]
 
     def _block(self, place: int, rows: Tensor, parts: Sequence[Part], wanted: Sequence[int]) -> Tensor:
@@ -56,8 +56,8 @@ class ReferenceArithmetic:
         def compute(r: Ints, row: int) -> Ints:
             part = owners[row]
             position = part.start + row - part.first
-            query = self._remember(block, place, r, part.cache, position)
-            return self._answer(block, place, r, query, part.cache, position) if row in wanted else r
+            query = self._remember(block, place, r, part, position)
+            return self._answer(block, place, r, query, part, position) if row in wanted else r
 
         return _each(rows, compute)
 
@@ -67,14 +67,14 @@ class ReferenceArithmetic:
             raise KernelRefused("this span has no output matrix: it gives hidden states")
         return _each(rows, lambda row, _: self._project(self._norm(row, head.norm), head.matrix, "a logit"))
 
-    def _answer(self, block: ExactBlock, place: int, r: Ints, query: Ints, cache: ExactCache, position: int) -> Ints:
+    def _answer(self, block: ExactBlock, place: int, r: Ints, query: Ints, part: Part, position: int) -> Ints:
         """What one position becomes, once its key and value are kept."""
-        mixed = self._attend(query, place, cache, position)
+        mixed = self._attend(query, place, part, position)
         r = ops.add(r, self._project(ops.pack(mixed, 16), block.o, "an attention output"))
         gates, ups = np.split(self._project(self._norm(r, block.mlp_norm), block.gate_up, "a gate"), 2)
         return ops.add(r, self._project(ops.pack(ops.gate(gates, ups), 16), block.down, "a feed-forward output"))
 
-    def _remember(self, block: ExactBlock, place: int, r: Ints, cache: ExactCache, position: int) -> Ints:
+    def _remember(self, block: ExactBlock, place: int, r: Ints, part: Part, position: int) -> Ints:
         """Project, rotate, keep key and value; returns the rotated query (heads, d)."""
         spec = self._spec
         y = self._project(self._norm(r, block.attention_norm), block.qkv, "a query, key or value")
@@ -85,14 +85,15 @@ class ReferenceArithmetic:
             key = ops.head_norm(key, self._head_epsilon, ints(block.k_norm.gain), block.k_norm.shift)
         table = ints(self._span.rope[position])
         kept = ops.compress(ops.rotate(key, table), "a key"), ops.compress(value, "a value")
-        _store(cache.keys[place], cache.key_exponents[place], position, kept[0])
-        _store(cache.values[place], cache.value_exponents[place], position, kept[1])
+        cache, at = part.cache, part.places(position, position + 1)
+        _store(cache.keys[place], cache.key_exponents[place], at, kept[0])
+        _store(cache.values[place], cache.value_exponents[place], at, kept[1])
         return ops.rotate(query, table)
 
-    def _attend(self, query: Ints, place: int, cache: ExactCache, position: int) -> Ints:
-        spec, outputs = self._spec, []
+    def _attend(self, query: Ints, place: int, part: Part, position: int) -> Ints:
+        spec, cache, outputs = self._spec, part.cache, []
         window = spec.sliding_window
-        seen = slice(0 if window is None else max(0, position + 1 - window), position + 1)
+        seen = part.places(0 if window is None else max(0, position + 1 - window), position + 1)
         asked = ops.compress(query, "a query")
         for head in range(spec.num_heads):
             group = head // (spec.num_heads // spec.num_kv_heads)
@@ -128,6 +129,6 @@ def _each(rows: Tensor, compute: Callable[[Ints, int], Ints]) -> Tensor:
     return torch.from_numpy(np.stack(outputs).astype(np.int32))
 
 
-def _store(heads: Tensor, exponents: Tensor, position: int, kept: Compressed) -> None:
-    heads[:, position] = torch.from_numpy(kept.heads.astype(np.int16))
-    exponents[:, position] = torch.from_numpy(kept.exponents.astype(np.uint8))
+def _store(heads: Tensor, exponents: Tensor, at: slice | Tensor, kept: Compressed) -> None:
+    heads[:, at] = torch.from_numpy(kept.heads.astype(np.int16))[:, None]
+    exponents[:, at] = torch.from_numpy(kept.exponents.astype(np.uint8))[:, None]

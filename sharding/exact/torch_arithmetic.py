@@ -66,8 +66,11 @@ class TorchArithmetic:
     def final_block(self, place: int, rows: Tensor, parts: Sequence[Part]) -> Tensor:
         block, r = self._span.blocks[place], rows.to(self._device, torch.int64)
         query = self._remember(block, place, r, parts)
-        wanted = [part.last - 1 for part in parts]
-        ends = [Part(part.cache, i, i + 1, _end(part) - 1) for i, part in enumerate(parts)]
+        finished = [part for part in parts if part.wanted]
+        if not finished:
+            return rows[:0]
+        wanted = [part.last - 1 for part in finished]
+        ends = [Part(part.cache, i, i + 1, part.end - 1, part.pages) for i, part in enumerate(finished)]
         try:
             made = self._answer(block, place, r[wanted], query[wanted], ends)
         except (IntegerOverflow, ScaleOutOfRange) as error:
@@ -90,7 +93,7 @@ class TorchArithmetic:
         query, key, value = torch.split(heads, [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads], dim=1)
         if block.q_norm is not None and block.k_norm is not None:
             query, key = self._head_norm(query, block.q_norm), self._head_norm(key, block.k_norm)
-        places = [torch.arange(part.start, _end(part), device=self._device) for part in parts]
+        places = [torch.arange(part.start, part.end, device=self._device) for part in parts]
         table = self._span.rope[torch.cat(places)].to(torch.int64)
         kept = compress(rotate(key, table), "a key"), compress(value, "a value")
         for part in parts:
@@ -108,9 +111,9 @@ class TorchArithmetic:
     def _attend(self, query: Tensor, place: int, parts: Sequence[Part]) -> Tensor:
         asked, outputs = compress(query, "a query"), []
         for part in parts:
-            end = _end(part)
-            keys = _kept(part.cache.keys[place], part.cache.key_exponents[place], end)
-            values = _kept(part.cache.values[place], part.cache.value_exponents[place], end)
+            seen = part.places(0, part.end)
+            keys = _kept(part.cache.keys[place], part.cache.key_exponents[place], seen)
+            values = _kept(part.cache.values[place], part.cache.value_exponents[place], seen)
             own = Heads(asked.numbers[part.first : part.last], asked.exponents[part.first : part.last])
             outputs.append(attend(own, keys, values, part.start, self._spec.sliding_window, self._score))
         return torch.cat(outputs)
@@ -156,16 +159,11 @@ def _moved(value: Any, device: torch.device) -> Any:
     return value
 
 
-def _end(part: Part) -> int:
-    """The position after the part's last."""
-    return part.start + part.last - part.first
-
-
 def _store(numbers: Tensor, exponents: Tensor, kept: Heads, part: Part) -> None:
-    places = slice(part.start, _end(part))
+    places = part.places(part.start, part.end)
     numbers[:, places] = kept.numbers[part.first : part.last].transpose(0, 1).to(torch.int16)
     exponents[:, places] = kept.exponents[part.first : part.last].T.to(torch.uint8)
 
 
-def _kept(numbers: Tensor, exponents: Tensor, end: int) -> Heads:
-    return Heads(numbers[:, :end].to(torch.int64), exponents[:, :end].to(torch.int64))
+def _kept(numbers: Tensor, exponents: Tensor, seen: slice | Tensor) -> Heads:
+    return Heads(numbers[:, seen].to(torch.int64), exponents[:, seen].to(torch.int64))

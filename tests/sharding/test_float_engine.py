@@ -18,6 +18,7 @@ from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
 from tests.sharding.engine_contract import FloatContract, Load
+from tests.sharding.paging_contract import LoadPaged, PagingContract
 from tests.sharding.tiny import BLOCKS, FAMILY_NAMES
 
 PROMPT = [17, 3, 250, 99, 42, 7, 128, 200, 64, 31, 5, 77]
@@ -47,6 +48,17 @@ class TestContract(FloatContract):
     @pytest.fixture
     def load(self, models: Models) -> Load:
         return lambda span: FloatEngine.from_folder(models(), span)
+
+
+class TestPages(PagingContract):
+    """The float engine over pages."""
+
+    tolerance = 2e-3
+
+    @pytest.fixture
+    def load(self, models: Models) -> LoadPaged:
+        folder = models(max_position_embeddings=256)
+        return lambda span, cache: FloatEngine.from_folder(folder, span, cache_bytes=cache)
 
 
 KINDS: list[dict[str, Any]] = [

@@ -1,6 +1,6 @@
 /* ATTEND: a few neighbouring queries of one head against the cache of its key/value head.
  *
- * Keys and values pass in blocks that stay in the first-level cache while all queries of the group use them.
+ * Keys and values pass page by page, which stay in the first-level cache while all queries of the group use them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +11,6 @@
 #include <immintrin.h>
 #endif
 
-#define BLOCK 64 /* positions */
-
 /* One query's visible positions [oldest, end) and what it needs for them; index 0 is `oldest`. */
 struct query {
     int64_t oldest, end;
@@ -21,11 +19,12 @@ struct query {
     int32_t *dot, *p;
     int16_t *lowered, *q;
     int64_t *acc;
+    uint8_t *exponents; /* of the values */
 };
 
 static int64_t query_bytes(int64_t positions, int d) {
     const int64_t t = ROUND_UP(positions, 16);
-    return ROUND_UP(t * (int64_t)(sizeof(int64_t) + 2 * sizeof(int32_t) + sizeof(int16_t)) + d * (int64_t)(sizeof(int64_t) + sizeof(int16_t)), 64);
+    return ROUND_UP(t * (int64_t)(sizeof(int64_t) + 2 * sizeof(int32_t) + sizeof(int16_t) + sizeof(uint8_t)) + d * (int64_t)(sizeof(int64_t) + sizeof(int16_t)), 64);
 }
 
 int64_t attend_scratch(int64_t positions, int d, int64_t rows) {
@@ -41,6 +40,7 @@ static struct query query_in(char *memory, int64_t positions, int d) {
     q.p = q.dot + t;
     q.lowered = (int16_t *)(q.p + t);
     q.q = q.lowered + t;
+    q.exponents = (uint8_t *)(q.q + d);
     return q;
 }
 
@@ -179,11 +179,11 @@ static void mix(const int16_t *p, const int16_t *values, int64_t n, int d, int64
         for (int j = from; j < d; j++) acc[j] += (int64_t)p[t] * values[t * d + j];
 }
 
-/* The part of [from, from + BLOCK) that the query sees: its first position, and how many. */
+/* The part of [from, from + PAGE) that the query sees: its first position, and how many. */
 INLINE int64_t seen_from(const struct query *q, int64_t from) { return from < q->oldest ? q->oldest : from; }
 
 INLINE int64_t seen_count(const struct query *q, int64_t from) {
-    const int64_t end = from + BLOCK < q->end ? from + BLOCK : q->end, first = seen_from(q, from);
+    const int64_t end = from + PAGE < q->end ? from + PAGE : q->end, first = seen_from(q, from);
     return end > first ? end - first : 0;
 }
 
@@ -210,21 +210,24 @@ int attend(const int64_t *queries, const struct dimensions *dims, const struct p
         if (group[i].exponent < 0) return i;
         memset(group[i].acc, 0, (size_t)d * sizeof(int64_t));
     }
-    const int64_t start = group[0].oldest / BLOCK * BLOCK;
-    for (int64_t from = start; from < end; from += BLOCK)
+    const int64_t start = group[0].oldest / PAGE * PAGE;
+    for (int64_t from = start; from < end; from += PAGE)
         for (int i = 0; i < count; i++) {
             const int64_t t = seen_from(&group[i], from), n = seen_count(&group[i], from);
-            if (n > 0) score_block(&group[i], keys + t * d, part->key_exponents + base + t, t - group[i].oldest, n, d, dims->score_constant);
+            if (n <= 0) continue;
+            const int64_t place = place_of(part, t);
+            score_block(&group[i], keys + place * d, part->key_exponents + base + place, t - group[i].oldest, n, d, dims->score_constant);
+            memcpy(group[i].exponents + (t - group[i].oldest), part->value_exponents + base + place, (size_t)n);
         }
     for (int i = 0; i < count; i++) {
         const int64_t n = group[i].end - group[i].oldest;
         total[i] = weigh(group[i].z, n, group[i].dot, group[i].p);
-        highest[i] = lower(group[i].p, part->value_exponents + base + group[i].oldest, n, group[i].lowered);
+        highest[i] = lower(group[i].p, group[i].exponents, n, group[i].lowered);
     }
-    for (int64_t from = start; from < end; from += BLOCK)
+    for (int64_t from = start; from < end; from += PAGE)
         for (int i = 0; i < count; i++) {
             const int64_t t = seen_from(&group[i], from), n = seen_count(&group[i], from);
-            if (n > 0) mix(group[i].lowered + (t - group[i].oldest), values + t * d, n, d, group[i].acc);
+            if (n > 0) mix(group[i].lowered + (t - group[i].oldest), values + place_of(part, t) * d, n, d, group[i].acc);
         }
     for (int i = 0; i < count; i++) finish(&group[i], d, total[i], highest[i], out + i * stride);
     return -1;

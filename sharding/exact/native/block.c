@@ -85,7 +85,7 @@ static void remember(int32_t *y, const struct dimensions *d, const struct block 
             for (int j = 0; j < d->head_dim; j++) wide[j] = y[j];
         else
             rotate(y, d->head_dim, table, wide);
-        const int64_t at = (int64_t)(head - d->heads - (is_value ? d->kv_heads : 0)) * part->capacity + position;
+        const int64_t at = (int64_t)(head - d->heads - (is_value ? d->kv_heads : 0)) * part->capacity + place_of(part, position);
         const int exponent = compress(wide, d->head_dim, (is_value ? part->values : part->keys) + at * d->head_dim);
         if (exponent < 0) fail(failure, is_value ? VALUE : KEY, row);
         (is_value ? part->value_exponents : part->key_exponents)[at] = (uint8_t)exponent;
@@ -170,17 +170,28 @@ static void answer(const struct dimensions *d, const struct block *b, int32_t *r
     if (!failure->fault) feed_forward(d, b, rows, count, room, failure, threads);
 }
 
-/* Keep the last row of each part alone: rows and queries move up, the parts become one row each. */
-static void keep_last(const struct dimensions *d, int32_t *rows, struct part *parts, int64_t part_count, const struct room *room) {
+/* Keep the last row of each wanted part alone: rows and queries move up, those parts become one row each. Returns their number. */
+static int64_t keep_last(const struct dimensions *d, int32_t *rows, struct part *parts, int64_t part_count, const struct room *room) {
     const int64_t queries = (int64_t)d->heads * d->head_dim;
+    int64_t kept = 0;
     for (int64_t i = 0; i < part_count; i++) {
         const int64_t last = parts[i].last - 1;
-        memmove(rows + i * d->hidden, rows + last * d->hidden, (size_t)d->hidden * sizeof *rows);
-        memmove(room->rotated + i * queries, room->rotated + last * queries, (size_t)queries * sizeof *room->rotated);
-        parts[i].start += last - parts[i].first;
-        parts[i].first = i;
-        parts[i].last = i + 1;
+        if (!parts[i].wanted) continue;
+        memmove(rows + kept * d->hidden, rows + last * d->hidden, (size_t)d->hidden * sizeof *rows);
+        memmove(room->rotated + kept * queries, room->rotated + last * queries, (size_t)queries * sizeof *room->rotated);
+        parts[kept] = parts[i];
+        parts[kept].start += last - parts[i].first;
+        parts[kept].first = kept;
+        parts[kept].last = kept + 1;
+        kept++;
     }
+    return kept;
+}
+
+/* The row of the batch that became number `kept` of the last rows. */
+static int64_t row_of_kept(const struct part *parts, int64_t kept) {
+    while (!parts->wanted || kept-- > 0) parts++;
+    return parts->last - 1;
 }
 
 /* The caches of one block of the span. */
@@ -194,7 +205,7 @@ static struct part part_at(struct part part, const struct dimensions *d, int pla
 }
 
 /* rows (count, hidden) in and out, changed in place; the parts' caches are those of the whole span, place is the block's in it.
- * With `final` only the last row of each part is computed to its end and moved to the front, one for each part. */
+ * With `final` only the last row of each wanted part is computed to its end and moved to the front, one for each such part. */
 EXPORT int tally_block(struct scratch *scratch, const struct dimensions *d, const struct block *b, int place, int32_t *rows, int64_t count, const struct part *parts, int64_t part_count, int final, int threads, struct failure *failure) {
     int64_t positions = 0;
     for (int64_t i = 0; i < part_count; i++) positions = largest_of(positions, parts[i].start + parts[i].last - parts[i].first);
@@ -208,10 +219,10 @@ EXPORT int tally_block(struct scratch *scratch, const struct dimensions *d, cons
     ask(d, b, rows, count, room.parts, &room, failure, threads);
     if (failure->fault) return failure->fault;
     if (final) {
-        keep_last(d, rows, room.parts, part_count, &room);
-        count = room.in.rows = room.mixed.rows = room.fed.rows = part_count;
+        part_count = count = room.in.rows = room.mixed.rows = room.fed.rows = keep_last(d, rows, room.parts, part_count, &room);
+        if (count == 0) return failure->fault;
     }
     answer(d, b, rows, count, room.parts, part_count, &room, failure, threads);
-    if (failure->fault && final) failure->row = parts[failure->row].last - 1;
+    if (failure->fault && final) failure->row = row_of_kept(parts, failure->row);
     return failure->fault;
 }

@@ -21,6 +21,8 @@
 #define TILE 4
 /* Queries of one head that go through its cache together. */
 #define GROUP 8
+/* Positions that lie together in a cache, and pass through attention together. */
+#define PAGE 64
 #define ROUND_UP(n, to) (((n) + (to) - 1) / (to) * (to))
 
 /* What went wrong, in Python's order of native.py. */
@@ -52,11 +54,14 @@ struct dimensions {
     const int16_t *rope;
 };
 
-/* One session's rows; keys and values (kv_heads, capacity, head_dim), exponents (kv_heads, capacity), for one block or all of a span. */
+/* One session's rows; keys and values (kv_heads, capacity, head_dim), exponents (kv_heads, capacity), for one block or all of a span.
+ * pages says where its positions lie among the capacity, PAGE at a time; NULL where they lie in order from the first on.
+ * wanted: whether the last block finishes the part's last row. */
 struct part {
     int16_t *keys, *values;
     uint8_t *key_exponents, *value_exponents;
-    int64_t capacity, first, last, start;
+    const int32_t *pages;
+    int64_t capacity, first, last, start, wanted;
 };
 
 /* Rows of activations: x in tiles of up to TILE rows and in each tile pass by pass, all its rows' shares of a pass together,
@@ -72,6 +77,11 @@ struct failure {
     int32_t fault;
     int64_t row;
 };
+
+/* Where a session's position lies in its cache. */
+INLINE int64_t place_of(const struct part *part, int64_t position) {
+    return part->pages == NULL ? position : (int64_t)part->pages[position / PAGE] * PAGE + position % PAGE;
+}
 
 /* Remember the failure of the lowest row. */
 INLINE void fail(struct failure *failure, int fault, int64_t row) {

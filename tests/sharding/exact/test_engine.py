@@ -8,16 +8,20 @@ import torch
 
 from sharding.engine import Chunk
 from sharding.errors import IntegerOverflow, KernelRefused, ManifestMismatch, ShapeMismatch, UnsupportedModel
+from sharding.exact.arithmetic import Part
 from sharding.exact.engine import ExactEngine
 from sharding.exact.kernels import KERNELS
 from sharding.exact.layout import EXACT_PROFILE
+from sharding.exact.load import load_exact_span
 from sharding.exact.quantise import quantise
+from sharding.exact.reference_arithmetic import ReferenceArithmetic
 from sharding.float_engine import FloatEngine
 from sharding.manifest import read_manifest
 from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
 from tests.sharding.engine_contract import ExactContract, Load
+from tests.sharding.paging_contract import LoadPaged, PagingContract
 from tests.sharding.tiny import BLOCKS
 
 Exact = Callable[..., Path]
@@ -60,6 +64,53 @@ class TestReference(ExactContract):
     @pytest.fixture
     def load(self, exact: Exact) -> Load:
         return lambda span: ExactEngine.from_folder(exact(family="qwen2"), span, kernel="reference")
+
+
+class TestNativePages(PagingContract):
+    """Compiled kernels over pages."""
+
+    @pytest.fixture
+    def load(self, exact: Exact) -> LoadPaged:
+        folder = exact(max_position_embeddings=256)
+        return lambda span, cache: ExactEngine.from_folder(folder, span, kernel="native", cache_bytes=cache)
+
+
+class TestTorchPages(PagingContract):
+    """Torch over pages, with Mistral's window."""
+
+    @pytest.fixture
+    def load(self, exact: Exact) -> LoadPaged:
+        folder = exact(family="mistral", sliding_window=70, max_position_embeddings=256)
+        return lambda span, cache: ExactEngine.from_folder(folder, span, kernel="torch", cache_bytes=cache)
+
+
+@pytest.mark.parametrize(
+    "options", [{"family": "llama"}, {"family": "mistral", "sliding_window": 70}], ids=["llama", "window"]
+)
+def test_kernels_over_pages_give_the_references_bytes(exact: Exact, options: dict[str, object]) -> None:
+    """Three sessions that take pages by turns, against the specification with a cache in one piece."""
+    folder = exact(max_position_embeddings=256, **options)
+    native, torches = (ExactEngine.from_folder(folder, Span(1, 3), kernel=name) for name in ("native", "torch"))
+    plain = ReferenceArithmetic(load_exact_span(folder, native.spec, Span(1, 3), native.manifest))
+    rows = torch.randint(-(1 << 17), 1 << 17, (3, 140, native.spec.hidden_size)).int()
+    cut = [(60, 3, 1), (1, 70, 5), (70, 1, 1), (9, 66, 130), (0, 0, 3)]
+    found: list[list[list[torch.Tensor]]] = [[[], [], []], [[], [], []]]
+    for engine, outputs in zip((native, torches), found, strict=True):
+        for name in range(3):
+            engine.open(bytes([name]), 140)
+        for counts in cut:
+            batch = []
+            for name, count in enumerate(counts):
+                at = engine.length(bytes([name]))
+                batch += [Chunk(bytes([name]), at, rows[name, at : at + count])] if count else []
+            for chunk, output in zip(batch, engine.forward(batch), strict=True):
+                outputs[chunk.session[0]].append(output)
+    for name in range(3):
+        out, cache = rows[name], plain.make_cache(140)
+        for place in range(2):
+            out = plain.block(place, out, [Part(cache, 0, 140, 0)])
+        assert torch.equal(torch.cat(found[0][name]), out)
+        assert torch.equal(torch.cat(found[1][name]), out)
 
 
 def test_what_it_computes_is_stated(exact: Exact) -> None:

@@ -1,0 +1,245 @@
+"""What every engine must keep of its pages: subclass PagingContract and give it `load(span, cache_bytes)`."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from sharding.engine import Chunk, Engine, SavedSession
+from sharding.errors import CacheFull, PoolFull, SessionExists, ShapeMismatch, UnknownSession
+from sharding.paging import PAGE_POSITIONS
+from sharding.span import Span
+from tests.sharding.chains import feed
+
+LoadPaged = Callable[[Span, int], Engine]
+ONE, OTHER, THIRD = b"one", b"other", b"third"
+LONG = 3 * PAGE_POSITIONS
+
+
+def tokens_of(engine: Engine, count: int, seed: int = 5) -> torch.Tensor:
+    return torch.randint(0, engine.spec.vocab_size, (count,), generator=torch.Generator().manual_seed(seed))
+
+
+class PagingContract:
+    """Three blocks, whole model; `tolerance` as in EngineContract."""
+
+    tolerance = 0.0
+
+    @pytest.fixture
+    def load(self) -> LoadPaged:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def engine(self, load: LoadPaged) -> Engine:
+        """With four pages."""
+        return self.with_pages(load, 4)
+
+    def with_pages(self, load: LoadPaged, pages: int) -> Engine:
+        spec = load(Span(0, 1), 1).spec
+        page_bytes = load(spec.whole, 1).page_bytes
+        return load(spec.whole, pages * page_bytes)
+
+    def close(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        return bool(((one - other).abs() <= self.tolerance).all())
+
+    def test_the_cache_has_the_pages_that_its_bytes_hold(self, load: LoadPaged) -> None:
+        """One byte less is one page less; one page there always is."""
+        whole = load(Span(0, 1), 1)
+        size = whole.page_bytes
+        assert [load(Span(0, 1), n).pages.total for n in (1, size, 4 * size - 1, 4 * size)] == [1, 1, 3, 4]
+
+    def test_pages_are_taken_as_a_session_grows(self, engine: Engine) -> None:
+        """None when it opens, one for 64 positions, a second for the 65th; all come back when it closes."""
+        engine.open(ONE, LONG)
+        seen = [engine.pages.free]
+        for count in (64, 1, 63, 1):
+            assert engine.pages_wanted(ONE, count) == (engine.length(ONE) % 64 == 0)
+            feed([engine], ONE, tokens_of(engine, count))
+            seen.append(engine.pages.free)
+        engine.close(ONE)
+        assert [*seen, engine.pages.free] == [4, 3, 2, 2, 1, 4]
+
+    def test_interleaved_pages_change_nothing(self, load: LoadPaged) -> None:
+        """Two sessions that take pages by turns get what each gets alone."""
+        engine = self.with_pages(load, 6)
+        one, other = tokens_of(engine, LONG, 1), tokens_of(engine, LONG, 2)
+        for name in (ONE, OTHER):
+            engine.open(name, LONG)
+        for piece, another in zip(one.split(50), other.split(50), strict=True):
+            outputs = engine.forward(
+                [Chunk(ONE, engine.length(ONE), piece), Chunk(OTHER, engine.length(OTHER), another)]
+            )
+        engine.close(ONE)
+        engine.open(ONE, LONG)
+        assert self.close(feed([engine], ONE, one), outputs[0])
+
+    def test_a_full_cache_refuses_and_changes_nothing(self, engine: Engine) -> None:
+        """The session that finds no page is named, nothing was computed, and it goes on once another has ended."""
+        engine.open(ONE, LONG)
+        engine.open(OTHER, LONG)
+        feed([engine], ONE, tokens_of(engine, LONG))
+        feed([engine], OTHER, tokens_of(engine, 63))
+        with pytest.raises(PoolFull) as caught:
+            feed([engine], OTHER, tokens_of(engine, 2))
+        assert (caught.value.session, caught.value.wanted, caught.value.free) == (OTHER, 1, 0)
+        feed([engine], OTHER, tokens_of(engine, 1))
+        assert (engine.length(ONE), engine.length(OTHER)) == (LONG, 64)
+        engine.close(ONE)
+        feed([engine], OTHER, tokens_of(engine, 2))
+
+    def test_a_batch_finds_pages_for_all_or_for_none(self, engine: Engine) -> None:
+        """Three pages wanted, two free: the third session is named, the other two got none."""
+        engine.open(b"long", LONG)
+        feed([engine], b"long", tokens_of(engine, 100))
+        names = (ONE, OTHER, THIRD)
+        for name in names:
+            engine.open(name, 8)
+        with pytest.raises(PoolFull) as caught:
+            engine.forward([Chunk(name, 0, tokens_of(engine, 2)) for name in names])
+        assert caught.value.session == THIRD
+        assert engine.pages.free == 2
+        assert [engine.length(name) for name in names] == [0, 0, 0]
+
+    def test_a_remembered_prefix_gives_the_same_tokens(self, engine: Engine) -> None:
+        """A session that adopts two pages and computes the rest gets the logits of one that computed all."""
+        tokens = tokens_of(engine, 140)
+        engine.open(ONE, LONG)
+        expected = feed([engine], ONE, tokens)
+        engine.publish(ONE, [b"a", b"ab"])
+        engine.close(ONE)
+        engine.open(OTHER, LONG)
+        assert engine.adopt(OTHER, [b"a", b"ab", b"abc"]) == 128 == engine.length(OTHER)
+        assert self.close(feed([engine], OTHER, tokens[128:]), expected)
+
+    def test_adopted_pages_cost_no_room(self, load: LoadPaged) -> None:
+        """Two sessions over one prefix of two pages need four pages, not six, and neither disturbs the other."""
+        engine = self.with_pages(load, 4)
+        tokens = tokens_of(engine, 130)
+        engine.open(ONE, LONG)
+        feed([engine], ONE, tokens)
+        engine.publish(ONE, [b"a", b"ab"])
+        engine.open(OTHER, LONG)
+        engine.adopt(OTHER, [b"a", b"ab"])
+        one, other = tokens_of(engine, 20, 7), tokens_of(engine, 20, 8)
+        feed([engine], OTHER, torch.cat([tokens[128:], other]))
+        mixed = feed([engine], ONE, one)
+        assert engine.pages.free == 0
+        engine.close(OTHER)
+        engine.truncate(ONE, 130)
+        assert self.close(feed([engine], ONE, one), mixed)
+
+    def test_going_back_into_a_shared_page_leaves_it_as_it_was(self, engine: Engine) -> None:
+        """The session gets a page of its own to write into; who adopted the old one sees no change."""
+        tokens, wrong = tokens_of(engine, 65), tokens_of(engine, 60, 9)
+        engine.open(ONE, LONG)
+        expected = feed([engine], ONE, tokens)
+        engine.publish(ONE, [b"a"])
+        engine.truncate(ONE, 10)
+        assert engine.pages_wanted(ONE, 1) == 1
+        feed([engine], ONE, wrong)
+        engine.open(OTHER, LONG)
+        assert engine.adopt(OTHER, [b"a"]) == 64
+        assert self.close(feed([engine], OTHER, tokens[64:]), expected)
+        engine.truncate(ONE, 10)
+        assert self.close(feed([engine], ONE, tokens[10:]), expected)
+
+    def test_only_full_pages_are_remembered(self, engine: Engine) -> None:
+        """Of 127 positions one page can be named, not two."""
+        engine.open(ONE, LONG)
+        feed([engine], ONE, tokens_of(engine, 127))
+        with pytest.raises(ShapeMismatch):
+            engine.publish(ONE, [b"a", b"b"])
+        engine.publish(ONE, [b"a"])
+        with pytest.raises(UnknownSession):
+            engine.publish(OTHER, [])
+
+    def test_a_prefix_is_adopted_at_the_beginning_and_within_the_capacity(self, engine: Engine) -> None:
+        """A session that has positions, is too short, or is unknown adopts nothing."""
+        engine.open(ONE, LONG)
+        feed([engine], ONE, tokens_of(engine, 64))
+        engine.publish(ONE, [b"a"])
+        with pytest.raises(ShapeMismatch):
+            engine.adopt(ONE, [b"a"])
+        engine.open(OTHER, 63)
+        with pytest.raises(CacheFull):
+            engine.adopt(OTHER, [b"a"])
+        engine.resize(OTHER, 64)
+        assert engine.adopt(OTHER, [b"a"]) == 64
+        with pytest.raises(UnknownSession):
+            engine.adopt(THIRD, [b"a"])
+
+    def test_a_saved_session_goes_on_in_another_engine(self, load: LoadPaged) -> None:
+        """Copied out, closed, and restored, here in other pages or there: the next logits are the same."""
+        here, there = self.with_pages(load, 6), self.with_pages(load, 3)
+        tokens = tokens_of(here, 150)
+        here.open(b"first page", 8)
+        feed([here], b"first page", tokens[:3])
+        here.open(ONE, LONG)
+        feed([here], ONE, tokens[:100])
+        saved = here.save(ONE)
+        expected = feed([here], ONE, tokens[100:])
+        here.close(ONE)
+        for engine in (here, there):
+            engine.restore(ONE, saved)
+            assert engine.length(ONE) == 100
+            assert self.close(feed([engine], ONE, tokens[100:]), expected)
+
+    def test_what_does_not_fit_is_not_restored(self, engine: Engine) -> None:
+        """No pages, a name that is taken, another length, dtype or shape: refused, and nothing is open."""
+        engine.open(ONE, LONG)
+        feed([engine], ONE, tokens_of(engine, 70))
+        saved = engine.save(ONE)
+        with pytest.raises(SessionExists):
+            engine.restore(ONE, saved)
+        engine.restore(OTHER, saved)
+        with pytest.raises(PoolFull):
+            engine.restore(THIRD, saved)
+        engine.close(OTHER)
+        doubles = tuple(each.double() for each in saved.tensors)
+        for wrong in (
+            SavedSession(LONG, 71, saved.tensors),
+            SavedSession(69, 70, saved.tensors),
+            SavedSession(LONG, 70, doubles),
+            SavedSession(LONG, 70, saved.tensors[:-1]),
+        ):
+            with pytest.raises(ShapeMismatch):
+                engine.restore(THIRD, wrong)
+        with pytest.raises(CacheFull):
+            engine.restore(THIRD, SavedSession(engine.spec.max_positions + 1, 70, saved.tensors))
+        with pytest.raises(UnknownSession):
+            engine.length(THIRD)
+        assert engine.pages.free == 2
+
+    def test_an_empty_session_can_be_saved(self, engine: Engine) -> None:
+        """It has no bytes, and goes on like a new one."""
+        engine.open(ONE, 8)
+        saved = engine.save(ONE)
+        engine.close(ONE)
+        engine.restore(ONE, saved)
+        assert (saved.nbytes, engine.length(ONE)) == (0, 0)
+
+    def test_capacity_can_be_changed(self, engine: Engine) -> None:
+        """Not below what is there, nor past the model; then the session ends at the new place."""
+        engine.open(ONE, 4)
+        feed([engine], ONE, tokens_of(engine, 4))
+        for wrong in (0, 3, engine.spec.max_positions + 1):
+            with pytest.raises(CacheFull):
+                engine.resize(ONE, wrong)
+        engine.resize(ONE, 5)
+        feed([engine], ONE, tokens_of(engine, 1))
+        with pytest.raises(CacheFull):
+            feed([engine], ONE, tokens_of(engine, 1))
+
+    def test_logits_come_where_they_are_wanted(self, engine: Engine) -> None:
+        """A chunk that wants none gets none; the others' are what they are without it."""
+        tokens = tokens_of(engine, 9)
+        for name in (ONE, OTHER, THIRD):
+            engine.open(name, 16)
+        mixed = engine.forward(
+            [Chunk(ONE, 0, tokens[:3], False), Chunk(OTHER, 0, tokens), Chunk(THIRD, 0, tokens[:2], False)]
+        )
+        assert [len(each) for each in mixed] == [0, engine.spec.vocab_size, 0]
+        assert self.close(feed([engine], ONE, tokens[3:]), mixed[1])
+        [nothing] = engine.forward([Chunk(THIRD, 2, tokens[2:4], False)])
+        assert nothing.shape == (0,)
+        assert nothing.dtype == engine.hidden_dtype
