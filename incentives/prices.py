@@ -30,6 +30,8 @@ class RoutePrice:
     """The price of one token through all stages, in the token's smallest unit."""
 
     per_token: int
+    per_stage: tuple[int, ...] = ()
+    """Its parts, in the stages' order."""
 
     def decode_cost(self, tokens: int) -> int:
         """Cost of generating `tokens` tokens: n x A."""
@@ -39,10 +41,23 @@ class RoutePrice:
         """Cost of reading `tokens` prompt tokens: ceil(n x A / 8)."""
         return -(-_counted(tokens) * self.per_token // PREFILL_DISCOUNT)
 
-    def session_cost(self, prompt_tokens: int, positions: int) -> int:
-        """Cost of a session's first `positions` positions: its prompt at the prefill price, the rest at the full one."""
+    def entry_cost(self, tokens: int, held: Sequence[int]) -> int:
+        """Like prefill_cost, where stage i has the first held[i] tokens already and is paid for the others only.
+
+        Raises: ValueError for another number of stages.
+        """
+        if not any(held):
+            return self.prefill_cost(tokens)
+        owed = sum(price * max(0, tokens - have) for price, have in zip(self.per_stage, held, strict=True))
+        return -(-owed // PREFILL_DISCOUNT)
+
+    def session_cost(self, prompt_tokens: int, positions: int, held: Sequence[int] = ()) -> int:
+        """Cost of a session's first `positions` positions: its prompt at the prefill price, the rest at the full one.
+
+        held: positions of the prompt that each stage had at the beginning, from a prefix or an earlier route.
+        """
         prefill = min(positions, prompt_tokens)
-        return self.prefill_cost(prefill) + self.decode_cost(positions - prefill)
+        return self.entry_cost(prefill, held) + self.decode_cost(positions - prefill)
 
 
 def _counted(tokens: int) -> int:
@@ -74,7 +89,7 @@ def route_price(stages: Sequence[StagePrice], num_blocks: int) -> RoutePrice:
         raise PriceError(
             f"the stages {', '.join(str(stage.span) for stage in stages)} do not cover 0:{num_blocks} once"
         )
-    return RoutePrice(sum(prices))
+    return RoutePrice(sum(prices), tuple(prices))
 
 
 def route_payees(stages: Sequence[StagePrice], num_blocks: int) -> tuple[Payee, ...]:

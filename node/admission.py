@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from incentives.channels import ChannelState
 from incentives.errors import InvalidSignature
 from incentives.payees import WHOLE_BPS, payee_words
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price, stage_price
@@ -19,6 +20,9 @@ from verification.addresses import Address
 from verification.routes import Route, profile_id, sampler_commitment
 
 MAX_ROUTE_SECONDS = 24 * 3600
+PRIORITY_MULTIPLE = 2
+"""Of a stage's ask: who pays that goes before those who do not."""
+NEVER_OPENED = ChannelState(0, 0, 0)
 SESSION_BYTES = 16
 
 
@@ -55,6 +59,10 @@ class Admitted:
     salt: bytes
     prompt_tokens: int
     capacity: int
+    is_provisional: bool
+    """The channel is not on the chain yet: `locked` is what the payer's free balance would cover, for W tokens."""
+    priority: int
+    """1 where the route pays this stage at least twice its ask, else 0."""
 
     @property
     def is_first(self) -> bool:
@@ -71,6 +79,7 @@ class Admitted:
 class _Funds:
     locked: int
     seconds_left: int
+    is_provisional: bool
 
 
 class Admission:
@@ -102,7 +111,8 @@ class Admission:
         funds = await self._check_chain(route, key, first_part)
         return Admitted(
             route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, funds.locked,
-            funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity,
+            funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity, funds.is_provisional,
+            int(route.stages[stage].ask >= PRIORITY_MULTIPLE * self._terms.ask),
         )  # fmt: skip
 
     def _own_stage(self, route: Route) -> int:
@@ -166,19 +176,26 @@ class Admission:
             raise Refused(FailureCode.WRONG_ROUTE, "this stage's share of the route's price is rounded below its ask")
 
     async def _check_chain(self, route: Route, key: ChannelKey, first_part: int) -> "_Funds":
-        """The channel must be open, with enough for the prompt and one window, and the route not expired."""
+        """The channel must be open, with enough for the prompt and one window, and the route not expired.
+
+        A route that takes another's place may come before its channel is mined: then the payer's free balance counts.
+        """
         now = (await asyncio.to_thread(self._network.chain.head)).timestamp
         if not now < route.expiry <= now + MAX_ROUTE_SECONDS:
             raise Refused(FailureCode.WRONG_ROUTE, f"the route expires at {route.expiry}, the chain's clock says {now}")
         if key.id(self._network.money_domain) != route.channel:
             raise Refused(FailureCode.CHANNEL, "the channel's key is not the one that the route names")
         state = await asyncio.to_thread(self._network.channels.state, route.channel)
+        if route.epoch > 0 and state == NEVER_OPENED:
+            free = await asyncio.to_thread(self._network.channels.free_of, key.payer)
+            if free >= first_part:
+                return _Funds(first_part, route.expiry - now, is_provisional=True)
         if state.closes_at or state.locked - state.settled < first_part:
             raise Refused(
                 FailureCode.CHANNEL,
                 f"the channel is not open on chain, or has less left than the {first_part} of the prompt and one window",
             )
-        return _Funds(state.locked, route.expiry - now)
+        return _Funds(state.locked, route.expiry - now, is_provisional=False)
 
 
 def _signed_by_client(digest: bytes, signature: bytes, key: ChannelKey) -> Address:

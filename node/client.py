@@ -1,47 +1,48 @@
-"""The client: finds a route, locks the money for it, gets every stage's signature, and hands over a running session."""
+"""The client: finds a route, locks the money for it, gets every stage's signature, and hands over a running session.
+
+Where a stage of a running session is lost, it finds another route for what is left of it.
+"""
 
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from incentives.errors import InvalidSignature
 from incentives.payees import Payee
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
-from incentives.signing import Signer, recover
+from incentives.signing import Signer
 from node.channel_book import ChannelBook, OpenedChannel
-from node.channel_care import sync
 from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
-from node.client_session import ClientSession, OpenRoute, Request
+from node.client_money import ClientMoney
+from node.client_session import ClientSession, Listener, Request
+from node.diagnosis import diagnose
 from node.directory import Directory, NodeRecord
-from node.errors import NodeError, NoRoute, ProtocolViolation
-from node.messages import (
-    Accepted,
-    Attach,
-    Attached,
-    Failure,
-    Message,
-    Open,
-    amount_of,
-    channel_message,
-    message_frame,
-    message_of,
-    route_message,
-    sampling_message,
-)
+from node.errors import NodeError, NoRoute
 from node.network import Network
-from node.refusals import FailureCode, opening_seconds
+from node.refusals import FailureCode
+from node.route_opening import Draft, Wanted, attach, exchange_open, failure
+from node.route_run import OpenRoute, RouteRun, Wallet
 from node.router import plan_stages
+from node.shunned import Shunned
 from node.transport import Stream, Transport
-from node.wire import Frame, FrameType
 from verification.addresses import Address
 from verification.routes import AUDIT_NONE, ZERO_HASH, Route, RouteStage, profile_id, prompt_root, sampler_commitment
 
 log = logging.getLogger(__name__)
 
 MAX_ROUTE_ATTEMPTS = 5
+RECOVERY_SECONDS = 30.0
+"""From the loss of a stage to a route without it; then the partial text is handed over."""
 ROUTE_SECONDS = 3600
 DEFAULT_WINDOW_TOKENS = 16
+URGENT_MULTIPLE = 2
+GARBAGE = frozenset({
+    FailureCode.MALFORMED, FailureCode.NOT_FINITE, FailureCode.OUT_OF_RANGE, FailureCode.SHAPE, FailureCode.TOKEN_RANGE,
+    FailureCode.OUT_OF_ORDER, FailureCode.PROTOCOL, FailureCode.STALE_EPOCH, FailureCode.UNKNOWN_SESSION,
+})  # fmt: skip
+"""What a stage says of the one before it; a stage that is lost is named by the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,8 @@ class ClientContext:
     book: ChannelBook
     model: ModelTerms
     window: int = DEFAULT_WINDOW_TOKENS
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A route that is signed but not accepted yet."""
-
-    route: Route
-    digest: bytes
-    salt: bytes
-    price: RoutePrice
-    payees: tuple[Payee, ...]
-    channel: OpenedChannel
+    keeps_reserve: bool = True
+    """Deposit what a second route would cost, so that a lost stage is replaced without waiting for a block."""
 
 
 class Client:
@@ -85,31 +76,35 @@ class Client:
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context
-        self._funding = asyncio.Lock()
-        """One at a time: two sessions must not take one channel, nor sign two permits with one nonce."""
+        self.money = ClientMoney(context.network, context.signer, context.book)
+        self._shunned = Shunned()
 
-    async def open(self, request: Request) -> ClientSession:
+    async def open(self, request: Request, on_recovery: Listener | None = None) -> ClientSession:
         """Open a session; where a stage fails, try routes without it, then without the stage that accused it.
 
+        on_recovery hears of each stage that is lost later and replaced.
         Raises: PromptTooLong, NoRoute, PriceTooHigh, SessionFailed (of the last attempt), ChainError.
         """
         self._check_length(request)
-        to_try: list[frozenset[Address]] = [frozenset()]
-        attempts = 0
-        failure: NodeError | None = None
+        to_try = self._from(frozenset())
+        attempts, last = 0, NoRoute([], self._context.model.num_blocks)
+        problem: NodeError | None = None
         while to_try and attempts < MAX_ROUTE_ATTEMPTS:
             excluded = to_try.pop(0)
             try:
-                stages = await self._plan(excluded)
+                stages = await self._plan(excluded, request)
                 attempts += 1
-                return await self._open_on(stages, request)
+                wanted = Wanted(request, request.prompt, secrets.token_bytes(32), 0, ZERO_HASH)
+                run = await self._open_on(stages, wanted)
             except SessionFailed as error:
                 log.warning("attempt %d: %s", attempts, error)
-                failure = error
-                to_try += [excluded | {suspect} for suspect in _suspects(error, stages)]
+                problem = error
+                to_try = [*(excluded | {suspect} for suspect in self._suspects(error, stages)), *to_try]
             except (NoRoute, PriceTooHigh) as error:
-                failure = failure or error
-        raise failure or NoRoute([], self._context.model.num_blocks)
+                problem = problem or error
+            else:
+                return ClientSession(run, request, self, on_recovery)
+        raise problem or last
 
     def _check_length(self, request: Request) -> None:
         limit = self._context.model.max_positions
@@ -118,170 +113,137 @@ class Client:
         if len(request.prompt) + request.max_tokens > limit:
             raise PromptTooLong(len(request.prompt), request.max_tokens, limit)
 
-    async def _plan(self, excluded: frozenset[Address]) -> tuple[RouteStage, ...]:
+    async def reopen(self, session: ClientSession, failure: SessionFailed) -> RouteRun:
+        """See Opener: first without the stage that failed, then without the one that said so, then with both again."""
+        old = session.run
+        paid = await old.pay_delivered()
+        await self.money.give_back(old.opened.channel.channel)
+        suspects = self._suspects(failure, old.opened.route.stages)
+        to_try = [exclusion for suspect in suspects for exclusion in self._from(frozenset({suspect}))] + [frozenset()]
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        problem: NodeError = failure
+        for attempt, excluded in enumerate(to_try[:MAX_ROUTE_ATTEMPTS], start=1):
+            session.epoch += 1
+            wanted = Wanted(
+                session.request, session.known, old.opened.route.nonce, session.epoch, old.opened.digest, paid
+            )
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
+                    return await self._open_on(await self._plan(excluded, session.request), wanted, at_once=True)
+            except SessionFailed as error:
+                log.warning("recovery, attempt %d: %s", attempt, error)
+                problem = error
+                await asyncio.sleep(min(error.retry_after_ms / 1000, max(0.0, deadline - time.monotonic())))
+            except (NoRoute, PriceTooHigh) as error:
+                log.info("recovery, attempt %d: %s", attempt, error)
+            except TimeoutError:
+                break
+        raise NoRoute([], self._context.model.num_blocks) from problem
+
+    def _from(self, excluded: frozenset[Address]) -> list[frozenset[Address]]:
+        """What to leave out: first those that failed lately too, then only what must be."""
+        shunned = self._shunned.nodes() | excluded
+        return [shunned, excluded] if shunned != excluded else [excluded]
+
+    async def diagnose(self, run: RouteRun) -> SessionFailed | None:
+        """See Opener."""
+        return await diagnose(run, self._context.transport, await self._context.directory.records())
+
+    async def retire(self, run: RouteRun) -> None:
+        """See Opener."""
+        await self.money.give_back(run.opened.channel.channel)
+
+    def _suspects(self, error: SessionFailed, stages: Sequence[RouteStage]) -> list[Address]:
+        """Whom to do without: the stage that is said to have failed, or else its neighbour, which said so."""
+        nodes = [stage.node for stage in stages]
+        accused = nodes.index(Address(error.node)) if error.node in nodes else 0
+        if error.code in (FailureCode.STAGE_LOST, FailureCode.IDLE):
+            self._shunned.add(nodes[accused])
+        accuser = accused + 1 if error.code in GARBAGE else accused - 1
+        return [nodes[accused], *([nodes[accuser]] if 0 <= accuser < len(nodes) else [])]
+
+    async def _plan(self, excluded: frozenset[Address], request: Request) -> tuple[RouteStage, ...]:
         context = self._context
         records = await context.directory.records()
-        return plan_stages(
+        stages = plan_stages(
             records.values(), context.model.manifest, context.model.num_blocks,
             context.network.deployment.params.min_stake, excluded,
         )  # fmt: skip
+        factor = URGENT_MULTIPLE if request.is_urgent else 1
+        return tuple(replace(stage, ask=factor * stage.ask) for stage in stages)
 
-    async def _open_on(self, stages: tuple[RouteStage, ...], request: Request) -> ClientSession:
-        offers = [StagePrice(stage.node, stage.span, stage.ask) for stage in stages]
-        price = route_price(offers, self._context.model.num_blocks)
+    async def _open_on(self, stages: tuple[RouteStage, ...], wanted: Wanted, *, at_once: bool = False) -> RouteRun:
+        """at_once: do not wait for the channel to be mined. Raises: SessionFailed, PriceTooHigh, ChainError."""
+        model, request = self._context.model, wanted.request
+        price, payees = _price_of(stages, model.num_blocks), _payees_of(stages, model.num_blocks)
         if price.per_token > request.max_price:
             raise PriceTooHigh(price.per_token, request.max_price)
-        payees = route_payees(offers, self._context.model.num_blocks)
-        need = price.session_cost(len(request.prompt), len(request.prompt) + request.max_tokens)
-        async with self._funding:
-            channel = await asyncio.shield(asyncio.to_thread(self._funded_channel, payees, need))
+        need = price.session_cost(len(wanted.known), len(wanted.known) + wanted.tokens_left)
+        channel = await (self.money.take_at_once if at_once else self.money.take)(payees, need)
         try:
-            draft = await asyncio.to_thread(self._draft, stages, request, price, payees, channel)
-            return await self._accept(draft, request)
+            draft = await asyncio.to_thread(self._draft, stages, wanted, channel)
+            run = await self._accept(draft, wanted)
         except BaseException:  # nothing was promised on it yet
-            self._context.book.set_state(channel.channel, "open")
+            await self.money.give_back(channel.channel)
             raise
+        if self._context.keeps_reserve:
+            self.money.reserve(need)
+        return run
 
-    def _funded_channel(self, payees: tuple[Payee, ...], need: int) -> OpenedChannel:
-        """Take an idle channel to these payees, or a new one, with enough left in it; it is busy from here on."""
-        context = self._context
-        address = context.signer.address
-        channel = self._idle_channel(payees) or context.book.plan(address, address, payees)
-        missing = need - channel.left
-        if missing > 0:
-            context.network.channels.fund(context.signer, channel.key, missing)
-            context.book.set_locked(channel.channel, channel.locked + missing)
-        context.book.set_state(channel.channel, "busy")
-        return context.book.get(channel.channel)
-
-    def _idle_channel(self, payees: tuple[Payee, ...]) -> OpenedChannel | None:
-        """An idle channel that the chain knows as the book does; a local chain that began anew has none of the old."""
-        context = self._context
-        while (channel := context.book.idle(payees, context.signer.address)) is not None:
-            if sync(context.book, context.network, channel).is_open:
-                return context.book.get(channel.channel)
-            context.book.set_state(channel.channel, "reclaimed")
-        return None
-
-    def _draft(
-        self, stages: tuple[RouteStage, ...], request: Request, price: RoutePrice, payees: tuple[Payee, ...],
-        channel: OpenedChannel,
-    ) -> _Draft:  # fmt: skip
-        context, salt = self._context, secrets.token_bytes(32)
+    def _draft(self, stages: tuple[RouteStage, ...], wanted: Wanted, channel: OpenedChannel) -> Draft:
+        context, salt, blocks = self._context, secrets.token_bytes(32), self._context.model.num_blocks
         route = Route(
-            nonce=secrets.token_bytes(32),
+            nonce=wanted.nonce,
             channel=channel.channel,
-            epoch=0,
-            previous=ZERO_HASH,
+            epoch=wanted.epoch,
+            previous=wanted.previous,
             stages=stages,
             manifest=context.model.manifest,
             profile=profile_id(context.model.profile),
-            sampler=sampler_commitment(request.sampling),
-            prompt_root=prompt_root(salt, request.prompt),
+            sampler=sampler_commitment(wanted.request.sampling),
+            prompt_root=prompt_root(salt, wanted.known),
             window=context.window,
             audit_policy=AUDIT_NONE,
             expiry=context.network.chain.head().timestamp + ROUTE_SECONDS,
         )
-        return _Draft(route, route.digest(context.network.route_domain), salt, price, payees, channel)
+        digest = route.digest(context.network.route_domain)
+        signature = context.signer.sign_digest(digest)
+        return Draft(route, digest, signature, salt, _price_of(stages, blocks), _payees_of(stages, blocks), channel)
 
-    async def _accept(self, draft: _Draft, request: Request) -> ClientSession:
+    async def _accept(self, draft: Draft, wanted: Wanted) -> RouteRun:
         """Get every stage's signature on the route, then attach to the last stage."""
-        context = self._context
-        first, last = draft.route.stages[0].node, draft.route.stages[-1].node
+        context, stages = self._context, draft.route.stages
         records = await context.directory.records()
-        control = await self._dial(records[first], 0)
+        control = await self._dial(records[stages[0].node], 0, draft.route)
         try:
-            await self._exchange_open(control, draft, request, records)
-            tokens = await self._dial(records[last], len(draft.route.stages) - 1)
+            held = await exchange_open(control, draft, wanted, records)
+            tokens = await self._dial(records[stages[-1].node], len(stages) - 1, draft.route)
         except BaseException:
             await control.close()
             raise
-        opened = OpenRoute(draft.route, draft.digest, draft.price, draft.payees, draft.channel, control, tokens)
         try:
-            await self._attach(opened)
+            await attach(tokens, draft)
         except BaseException:
             await control.close()
             await tokens.close()
             raise
-        return ClientSession(opened, request, context.signer, context.book, context.model.vocab_size)
+        opened = OpenRoute(draft.route, draft.digest, draft.price, draft.payees, draft.channel, control, tokens, held)
+        return RouteRun(opened, wanted.known, Wallet(context.signer, context.book), context.model.vocab_size)
 
-    async def _dial(self, record: NodeRecord, stage: int) -> Stream:
+    async def _dial(self, record: NodeRecord, stage: int, route: Route) -> Stream:
         try:
             return await self._context.transport.dial(record.endpoint, record.peer)
         except NodeError as error:
-            raise SessionFailed(FailureCode.STAGE_LOST, str(error), stage, record.node) from error
+            raise failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
 
-    async def _exchange_open(
-        self, control: Stream, draft: _Draft, request: Request, records: dict[Address, NodeRecord]
-    ) -> None:
-        signature = self._context.signer.sign_digest(draft.digest)
-        opening = Open(
-            route=route_message(draft.route),
-            signature=signature,
-            channel=channel_message(draft.channel.key, draft.channel.payees),
-            sampling=sampling_message(request.sampling),
-            salt=draft.salt,
-            prompt_tokens=len(request.prompt),
-            max_tokens=request.max_tokens,
-        )
-        answer = await _ask(control, opening, draft.route, 0)
-        if not isinstance(answer, Accepted):
-            raise _failure(FailureCode.PROTOCOL, "answered an Open with something else", 0, draft.route)
-        _check_acceptances(answer, draft, records, self._context.window)
-
-    async def _attach(self, opened: OpenRoute) -> None:
-        last = len(opened.route.stages) - 1
-        answer = await _ask(opened.tokens, Attach(route=opened.digest), opened.route, last)
-        if not isinstance(answer, Attached):
-            raise _failure(FailureCode.PROTOCOL, "answered an Attach with something else", last, opened.route)
+    async def close(self) -> None:
+        """Wait for transactions that were sent."""
+        await self.money.close()
 
 
-def _suspects(error: SessionFailed, stages: tuple[RouteStage, ...]) -> list[Address]:
-    """Whom to do without: the stage that is said to have failed, or else the one before it, which said so."""
-    nodes = [stage.node for stage in stages]
-    accused = nodes.index(Address(error.node)) if error.node in nodes else 0
-    return nodes[accused : accused + 1] + nodes[max(accused - 1, 0) : accused]
+def _price_of(stages: Sequence[RouteStage], num_blocks: int) -> RoutePrice:
+    return route_price([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], num_blocks)
 
 
-async def _ask(stream: Stream, message: Open | Attach, route: Route, stage: int) -> Message:
-    """Send a message and take its answer. Raises: SessionFailed for a Failure, a silence or a broken stream."""
-    try:
-        await stream.send(message_frame(message, route.nonce[:16], route.epoch))
-        async with asyncio.timeout(opening_seconds(len(route.stages) + 1)):
-            answer = _control_message(await stream.recv())
-    except TimeoutError as error:
-        raise _failure(FailureCode.IDLE, "no answer in time", stage, route) from error
-    except NodeError as error:
-        raise _failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
-    if isinstance(answer, Failure):
-        raise _failure(FailureCode.read(answer.code), answer.message, answer.stage, route)
-    return answer
-
-
-def _control_message(frame: Frame) -> Message:
-    if frame.type is not FrameType.CONTROL:
-        raise ProtocolViolation(f"expected a message, got a {frame.type.name} frame")
-    return message_of(frame)
-
-
-def _failure(code: FailureCode, message: str, stage: int, route: Route) -> SessionFailed:
-    named = stage if stage < len(route.stages) else 0  # who names a stage that is not there is at fault itself
-    return SessionFailed(code, message, named, route.stages[named].node)
-
-
-def _check_acceptances(answer: Accepted, draft: _Draft, records: dict[Address, NodeRecord], window: int) -> None:
-    """Every stage, in order, signed this route with the key that the chain knows it by, and claims no more than its credit."""
-    route = draft.route
-    if [accept.stage for accept in answer.accepts] != list(range(len(route.stages))):
-        raise _failure(FailureCode.PROTOCOL, "not every stage accepted, or not in order", 0, route)
-    for accept, stage in zip(answer.accepts, route.stages, strict=True):
-        try:
-            signer = recover(draft.digest, accept.signature)
-        except InvalidSignature as error:
-            raise _failure(FailureCode.SIGNATURE, str(error), accept.stage, route) from error
-        if signer != records[stage.node].signer:
-            raise _failure(FailureCode.SIGNATURE, "the acceptance is not signed by the node's key", accept.stage, route)
-        if amount_of(accept.due) > window * draft.price.decode_cost(1):
-            raise _failure(
-                FailureCode.UNPAID, "the stage claims more unpaid work than its credit allows", accept.stage, route
-            )
+def _payees_of(stages: Sequence[RouteStage], num_blocks: int) -> tuple[Payee, ...]:
+    return route_payees([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], num_blocks)

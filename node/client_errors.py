@@ -46,10 +46,13 @@ class PriceTooHigh(ClientError):
 class SessionFailed(ClientError):
     """A generation ended early; what was generated is in `generated`."""
 
-    def __init__(self, code: str, message: str, stage: int, node: str, generated: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, code: str, message: str, stage: int, node: str, generated: tuple[int, ...] = (), retry_after_ms: int = 0
+    ) -> None:
         super().__init__(f"stage {stage} ({node}) ended the session: {code}: {message}")
         self.code = code
         self.message = message
         self.stage = stage
         self.node = node
         self.generated = generated
+        self.retry_after_ms = retry_after_ms

@@ -1,31 +1,30 @@
-"""One generation as the client drives it: prefill, then token by token round the ring, paying every W tokens."""
+"""A whole generation: token by token over one route, and over the next one where a stage is lost."""
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from incentives.errors import ChainError
 from incentives.payees import Payee
-from incentives.prices import RoutePrice
-from incentives.signing import Signer
-from node.channel_book import ChannelBook, OpenedChannel
 from node.client_errors import SessionFailed
-from node.errors import NodeError, PeerError
-from node.messages import Close, Closed, Failure, VoucherMessage, amount_bytes, message_frame, message_of
+from node.errors import NodeError
+from node.patience import Patience
 from node.refusals import FailureCode
-from node.transport import Stream
-from node.wire import Frame, FrameType, frame_to_token, tokens_frame
+from node.route_run import RouteRun
 from sharding.sampling import SamplingParams
 from verification.routes import Route
-from verification.work import session_work
 
 log = logging.getLogger(__name__)
 
-PREFILL_CHUNK_TOKENS = 128
 STEP_SECONDS = 60.0
-"""The longest wait for one token, the first one included."""
+"""The longest wait for one token from stages that say they are at work."""
 CLOSE_SECONDS = 10.0
+MAX_ROUTES = 16
+"""Further routes of one generation, each of which has its own bounded attempts."""
+MAX_FRUITLESS = 3
+"""Further routes in a row that give no token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Request:
     max_price: int
     """The most that one token may cost through all stages, in the smallest unit."""
     stop_tokens: frozenset[int] = frozenset()
+    is_urgent: bool = False
+    """Pay every stage twice its ask, to go before those who do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,38 @@ class StageBill:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """A stage that was lost in the middle, and what going on without it took."""
+
+    stage: int
+    node: str
+    reason: str
+    replacement: str
+    replayed: int
+    """Tokens that some stage had to compute again, at the prefill price."""
+    seconds: float
+    """From noticing the loss to the next token."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A finished generation. Seconds are wall time; amounts in the smallest unit."""
 
     route: Route
+    """The last one."""
     tokens: tuple[int, ...]
     prompt_tokens: int
     paid: int
     stages: tuple[StageBill, ...]
+    """Of all routes, in their order."""
     channel: bytes
+    """The last route's."""
+    channels: tuple[bytes, ...]
     first_token_seconds: float
     decode_seconds: float
+    reused: int = 0
+    """Tokens of the prompt that all stages still had from an earlier session."""
+    recoveries: tuple[Recovery, ...] = ()
 
     @property
     def tokens_per_second(self) -> float:
@@ -69,192 +91,168 @@ class Report:
         return (len(self.tokens) - 1) / self.decode_seconds if self.decode_seconds > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRoute:
-    """A route that every stage has accepted, with the streams at its two ends."""
+class Opener(Protocol):
+    """What finds another route for a generation that lost one, and the stage that holds one up."""
 
-    route: Route
-    digest: bytes
-    price: RoutePrice
-    payees: tuple[Payee, ...]
-    channel: OpenedChannel
-    control: Stream
-    tokens: Stream
+    async def reopen(self, session: "ClientSession", failure: SessionFailed) -> RouteRun:
+        """Raises: NodeError where no route is left or the attempts are used up."""
+        ...
+
+    async def diagnose(self, run: RouteRun) -> SessionFailed | None:
+        """Which stage keeps a token back; None where all are alive and at work."""
+        ...
+
+    async def retire(self, run: RouteRun) -> None:
+        """The route's channel is idle again."""
+        ...
+
+
+Listener = Callable[[Recovery], None]
 
 
 class ClientSession:
-    """Drives one open route. Use `tokens()` once, then `finish()`; `abandon()` where something failed."""
+    """Use `tokens()` once, then `finish()`; `abandon()` in any case."""
 
-    def __init__(self, opened: OpenRoute, request: Request, signer: Signer, book: ChannelBook, vocab_size: int) -> None:
-        self._opened = opened
-        self._request = request
-        self._signer = signer
-        self._book = book
-        self._vocab_size = vocab_size
-        self._session = opened.route.nonce[:16]
-        self._base = opened.channel.cumulative
-        self._paid_positions = 0
-        self._positions = 0
-        self._step = 0
+    def __init__(self, run: RouteRun, request: Request, opener: Opener, on_recovery: Listener | None = None) -> None:
+        self.run = run
+        self.request = request
+        self._opener = opener
+        self._on_recovery = on_recovery
         self._generated: list[int] = []
+        self._done: list[RouteRun] = []
+        self._recoveries: list[Recovery] = []
+        self._routes_left = MAX_ROUTES
+        self.epoch = run.opened.route.epoch
+        """Of the last route that was asked for, accepted or not."""
+        self._patience = Patience()
         self._began = time.perf_counter()
         self._first_at = self._last_at = self._began
-        self._failure = asyncio.create_task(self._watch_control())
+        self._reused = min(run.opened.held)
 
     @property
     def generated(self) -> tuple[int, ...]:
         """The tokens so far, also after a failure."""
         return tuple(self._generated)
 
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The prompt and everything after it."""
+        return (*self.request.prompt, *self._generated)
+
     async def tokens(self) -> AsyncIterator[int]:
         """Yield tokens as they arrive until a stop token or the limit. Raises: SessionFailed with what was generated so far."""
-        await self._prefill()
+        token = await self._surely(self._first)
         while True:
-            token = await self._receive_token()
-            self._generated.append(token)
+            self._note(token)
             yield token
-            if token in self._request.stop_tokens or len(self._generated) == self._request.max_tokens:
+            if token in self.request.stop_tokens or len(self._generated) == self.request.max_tokens:
                 return
-            await self._pay_if_due()
-            await self._send([token])
+            token = await self._surely(lambda token=token: self._step(token))  # type: ignore[misc]
 
-    async def _prefill(self) -> None:
-        prompt = self._request.prompt
-        for at in range(0, len(prompt), PREFILL_CHUNK_TOKENS):
-            chunk = prompt[at : at + PREFILL_CHUNK_TOKENS]
-            await self._pay(self._positions + len(chunk))
-            await self._send(chunk)
+    def _note(self, token: int) -> None:
+        now = time.perf_counter()
+        if self._generated:
+            self._patience.took(now - self._last_at)
+        else:
+            self._first_at = now
+        self._last_at = now
+        self._generated.append(token)
 
-    async def _send(self, tokens: Sequence[int]) -> None:
-        frame = tokens_frame(self._session, self._opened.route.epoch, self._step, self._positions, tokens)
-        await self._send_control(frame)
-        self._step += 1
-        self._positions += len(tokens)
+    async def _first(self) -> int:
+        """The first token of a route: everything known goes in."""
+        await self.run.begin()
+        return await self._await_token()
 
-    async def _send_control(self, frame: Frame) -> None:
-        try:
-            await self._opened.control.send(frame)
-        except NodeError as error:
-            raise await self._explain(error) from error
+    async def _step(self, token: int) -> int:
+        await self.run.feed(token)
+        return await self._await_token()
 
-    async def _pay_if_due(self) -> None:
-        """Pay before the stages' credit would be used up: one voucher per window."""
-        if self._positions - self._paid_positions >= self._opened.route.window:
-            await self._pay(self._positions)
-
-    async def _pay(self, positions: int) -> None:
-        cumulative = self._base + self._cost(positions)
-        work = session_work(self._opened.digest, positions)
-        signed = await asyncio.to_thread(self._book.sign, self._signer, self._opened.channel.channel, cumulative, work)
-        message = VoucherMessage(
-            cumulative=amount_bytes(cumulative), work=work, positions=positions, signature=signed.signature
-        )
-        await self._send_control(message_frame(message, self._session, self._opened.route.epoch))
-        self._paid_positions = positions
-
-    def _cost(self, positions: int) -> int:
-        return self._opened.price.session_cost(len(self._request.prompt), positions)
-
-    async def _receive_token(self) -> int:
-        """The next token, or the reason why there will be none."""
-        frame = await self._receive()
-        expected = (self._session, self._opened.route.epoch, self._step - 1, self._positions)
-        if (frame.session, frame.epoch, frame.step, frame.position) != expected:
-            raise self._failed(
-                FailureCode.OUT_OF_ORDER, "the last stage sent a token of another step", self._last_stage
-            )
-        try:
-            token = frame_to_token(frame, self._vocab_size)
-        except NodeError as error:
-            raise self._failed(FailureCode.TOKEN_RANGE, str(error), self._last_stage) from error
-        self._last_at = time.perf_counter()
-        if not self._generated:
-            self._first_at = self._last_at
+    async def _await_token(self) -> int:
+        """Wait, and look into it when it takes too long. Raises: SessionFailed."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while (token := await self.run.next_token(self._patience.seconds)) is None:
+            if (failure := await self._opener.diagnose(self.run)) is not None:
+                raise failure
+            if time.monotonic() > deadline:
+                raise self.run.failed(FailureCode.IDLE, f"no token for {STEP_SECONDS:.0f} s", self.run.last_stage)
         return token
 
-    async def _receive(self) -> Frame:
-        receiving = asyncio.create_task(self._opened.tokens.recv())
+    async def _surely(self, step: Callable[[], Awaitable[int]]) -> int:
+        """The step's token, by another route where this one fails. Raises: SessionFailed."""
         try:
-            await asyncio.wait({receiving, self._failure}, timeout=STEP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if receiving.done() and receiving.exception() is None:
-                return self._checked(receiving.result())
-            if receiving.done():
-                raise await self._explain(receiving.exception())
-            if self._failure.done():
-                raise self._failure.result()
-            raise self._failed(FailureCode.IDLE, f"no token for {STEP_SECONDS:.0f} s", self._last_stage)
-        finally:
-            receiving.cancel()
+            return await step()
+        except SessionFailed as failure:
+            return await self._recover(failure)
 
-    def _checked(self, frame: Frame) -> Frame:
-        if frame.type is FrameType.SAMPLED:
-            return frame
-        message = message_of(frame) if frame.type is FrameType.CONTROL else None
-        if isinstance(message, Failure):
-            raise self._failed(FailureCode.read(message.code), message.message, message.stage)
-        raise self._failed(FailureCode.PROTOCOL, "the last stage sent something other than a token", self._last_stage)
+    async def _recover(self, failure: SessionFailed) -> int:
+        """The next token by another route; a route may be lost again before it gives one."""
+        began, lost = time.perf_counter(), failure
+        for _ in range(min(self._routes_left, MAX_FRUITLESS)):
+            self._routes_left -= 1
+            try:
+                await self._change_route(failure)
+                token = await self._first()
+            except SessionFailed as error:
+                failure = error
+            except (NodeError, ChainError) as error:  # no other route, or none that can be paid
+                failure.generated = self.generated
+                raise failure from error
+            else:
+                self._recovered(lost, time.perf_counter() - began)
+                return token
+        failure.generated = self.generated
+        raise failure
 
-    async def _watch_control(self) -> SessionFailed:
-        """The first stage speaks on its stream only to say that some stage failed."""
-        try:
-            frame = await self._opened.control.recv()
-        except PeerError as error:
-            return self._failed(FailureCode.STAGE_LOST, f"the first stage is gone: {error}", 0)
-        message = message_of(frame) if frame.type is FrameType.CONTROL else None
-        if isinstance(message, Failure):
-            return self._failed(FailureCode.read(message.code), message.message, message.stage)
-        return self._failed(FailureCode.PROTOCOL, "the first stage sent something unasked", 0)
+    async def _change_route(self, lost: SessionFailed) -> None:
+        """The old route's streams close last: its stages know of the new one by then, and keep what they have for it."""
+        run = await self._opener.reopen(self, lost)
+        self._done.append(self.run)
+        self.run = run
+        await self._done[-1].abandon()
 
-    async def _explain(self, error: BaseException | None) -> SessionFailed:
-        """A stream broke: a Failure on the other one says more than the breaking itself."""
-        done, _ = await asyncio.wait({self._failure}, timeout=1.0)
-        if done:
-            return self._failure.result()
-        return self._failed(FailureCode.STAGE_LOST, f"the last stage is gone: {error}", self._last_stage)
-
-    def _failed(self, code: FailureCode, message: str, stage: int) -> SessionFailed:
-        stages = self._opened.route.stages
-        named = stage if stage < len(stages) else self._last_stage
-        return SessionFailed(code, message, named, stages[named].node, self.generated)
-
-    @property
-    def _last_stage(self) -> int:
-        return len(self._opened.route.stages) - 1
+    def _recovered(self, lost: SessionFailed, seconds: float) -> None:
+        stages = self.run.opened.route.stages
+        took_over = stages[min(lost.stage, len(stages) - 1)].node
+        recovery = Recovery(lost.stage, lost.node, str(lost.message), took_over, self.run.replayed, seconds)
+        log.info("stage %d (%s) lost, %d tokens replayed in %.2f s", lost.stage, lost.node, self.run.replayed, seconds)
+        self._recoveries.append(recovery)
+        if self._on_recovery is not None:
+            self._on_recovery(recovery)
 
     async def finish(self) -> Report:
         """Pay what is left, let every stage free its cache and hand over the bill. Raises: SessionFailed."""
-        if self._positions > self._paid_positions:
-            await self._pay(self._positions)
-        await self._send_control(message_frame(Close(), self._session, self._opened.route.epoch))
-        await self._await_closed()
-        await asyncio.to_thread(self._book.set_state, self._opened.channel.channel, "open")
+        if not await self.run.close(CLOSE_SECONDS):
+            log.warning("the last stage did not confirm the end")  # all is paid and generated
+        await self._opener.retire(self.run)
         await self.abandon()
         return self._report()
 
-    async def _await_closed(self) -> None:
-        """All is paid and generated: a last stage that does not confirm the end is worth a warning, not the answer."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                closed = message_of(await self._opened.tokens.recv())
-        except (NodeError, TimeoutError) as error:
-            log.warning("the last stage did not confirm the end: %s", error)
-            return
-        if not isinstance(closed, Closed):
-            log.warning("the last stage answered the end with %s", type(closed).__name__)
-
     async def abandon(self) -> None:
-        """Close both streams; the stages free their caches when they see it. Idempotent."""
-        self._failure.cancel()
-        await self._opened.control.close()
-        await self._opened.tokens.close()
+        """Close all streams; the stages free their caches when they see it. Idempotent."""
+        for run in (*self._done, self.run):
+            await run.abandon()
 
     def _report(self) -> Report:
-        opened, paid = self._opened, self._cost(self._positions)
-        stages = tuple(
-            StageBill(payee, f"{stage.start}:{stage.end}", stage.ask, payee.share_of(paid))
-            for payee, stage in zip(opened.payees, opened.route.stages, strict=True)
-        )
+        runs = [*self._done, self.run]
+        bills = tuple(bill for run in runs if run.paid for bill in _bills(run, run.paid))
         return Report(
-            opened.route, self.generated, len(self._request.prompt), paid, stages, opened.channel.channel,
-            self._first_at - self._began, self._last_at - self._first_at,
-        )  # fmt: skip
+            route=self.run.opened.route,
+            tokens=self.generated,
+            prompt_tokens=len(self.request.prompt),
+            paid=sum(run.paid for run in runs),
+            stages=bills,
+            channel=self.run.opened.channel.channel,
+            channels=tuple(dict.fromkeys(run.opened.channel.channel for run in runs)),
+            first_token_seconds=self._first_at - self._began,
+            decode_seconds=self._last_at - self._first_at,
+            reused=self._reused,
+            recoveries=tuple(self._recoveries),
+        )
+
+
+def _bills(run: RouteRun, paid: int) -> list[StageBill]:
+    opened = run.opened
+    return [
+        StageBill(payee, f"{stage.start}:{stage.end}", stage.ask, payee.share_of(paid))
+        for payee, stage in zip(opened.payees, opened.route.stages, strict=True)
+    ]

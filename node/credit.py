@@ -23,16 +23,19 @@ class SessionCredit:
     locked: int = 2**96 - 1
     """What the channel can ever pay."""
     positions: int = 0
-    """Positions computed in this session."""
+    """Positions computed, or held from the beginning."""
+    held: tuple[int, ...] = ()
+    """What each stage had of the prompt at the beginning: nobody pays for that again."""
+    worked_at_all: bool = False
 
     @property
     def earned(self) -> int:
-        """The cost of this session so far."""
-        return self.cost_of(self.positions)
+        """The cost of this session so far; nothing before this stage has done anything for it."""
+        return self.cost_of(self.positions) if self.worked_at_all else 0
 
     def cost_of(self, positions: int) -> int:
         """The session's cost once `positions` positions are computed."""
-        return self.price.session_cost(self.prompt_tokens, positions)
+        return self.price.session_cost(self.prompt_tokens, positions, self.held)
 
     def allows(self, rows: int) -> bool:
         """Whether `rows` more positions are covered by what is paid, or for decoding by the window's credit.
@@ -50,3 +53,4 @@ class SessionCredit:
     def worked(self, rows: int) -> None:
         """Count positions that were computed."""
         self.positions += rows
+        self.worked_at_all = True

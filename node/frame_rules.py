@@ -10,8 +10,8 @@ MIN_PROMPT_ROWS = 16
 """A prompt's price is for many rows at once; in single rows it would be decoding at an eighth of its price."""
 
 
-def check_work_frame(frame: Frame, terms: Admitted, step: int, positions: int) -> None:
-    """Accept the frame for `step`, after `positions` computed ones. Raises: Refused."""
+def check_work_frame(frame: Frame, terms: Admitted, step: int, positions: int, held: int = 0) -> None:
+    """Accept the frame for `step`, after `positions` computed ones; `held` of them were there before. Raises: Refused."""
     expected = FrameType.TOKENS if terms.is_first else FrameType.HIDDEN
     if frame.type is not expected:
         raise Refused(FailureCode.PROTOCOL, f"this stage takes {expected.name} frames, not {frame.type.name}")
@@ -21,7 +21,7 @@ def check_work_frame(frame: Frame, terms: Admitted, step: int, positions: int) -
             f"expected step {step} at position {positions}, got step {frame.step} at {frame.position}",
         )
     _check_size(frame.shape[0], terms, positions)
-    _check_phase(frame.shape[0], terms.prompt_tokens - positions)
+    _check_phase(frame.shape[0], terms.prompt_tokens - positions, may_be_short=positions == held > 0)
 
 
 def _check_size(rows: int, terms: Admitted, positions: int) -> None:
@@ -33,8 +33,9 @@ def _check_size(rows: int, terms: Admitted, positions: int) -> None:
         )
 
 
-def _check_phase(rows: int, prompt_left: int) -> None:
-    if prompt_left > 0 and rows < min(prompt_left, MIN_PROMPT_ROWS):
+def _check_phase(rows: int, prompt_left: int, *, may_be_short: bool) -> None:
+    """Rows that are sent again begin anywhere and end before the last known token, which is always computed anew."""
+    if not may_be_short and prompt_left > 1 and rows < min(prompt_left - 1, MIN_PROMPT_ROWS):
         raise Refused(
             FailureCode.SHAPE, f"{rows} prompt positions in a frame, at least {MIN_PROMPT_ROWS} but for the last one"
         )

@@ -57,9 +57,11 @@ async def running_client(
     store = Store(data_dir)
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
+    client = Client(ClientContext(network, Directory(network), transport, signer, book, terms, window))
     try:
-        yield Client(ClientContext(network, Directory(network), transport, signer, book, terms, window))
+        yield client
     finally:
+        await client.close()
         await transport.close()
         store.close()
 

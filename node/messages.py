@@ -23,6 +23,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_MESSAGE_STAGES = 128
 MAX_PAYEES = 256
 MAX_REASON_CHARS = 500
+MAX_PREFIX_KEYS = 256
+"""Of 64 tokens each: longer prompts are reused up to there."""
 AMOUNT_BYTES = 12
 
 Address20 = Annotated[bytes, Meta(min_length=20, max_length=20)]
@@ -35,6 +37,7 @@ U40 = Annotated[int, Meta(ge=0, le=2**40 - 1)]
 U64 = Annotated[int, Meta(ge=0)]  # MessagePack itself ends at 2^64 - 1
 Code = Annotated[str, Meta(pattern=r"^[a-z_]{1,32}\Z")]
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
+PrefixKeys = Annotated[tuple[Hash32, ...], Meta(max_length=MAX_PREFIX_KEYS)]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +92,15 @@ class SamplingMessage(_Part, frozen=True):
     seed: U64
 
 
+class VoucherMessage(_Tagged, frozen=True):
+    """A payment promise that runs down the stages ahead of the work it pays for."""
+
+    cumulative: Amount12
+    work: Hash32
+    positions: U32
+    signature: Signature64
+
+
 class Open(_Tagged, frozen=True):
     """Asks a stage, and through it the stages after it, to take part in a session."""
 
@@ -99,15 +111,23 @@ class Open(_Tagged, frozen=True):
     salt: Hash32
     prompt_tokens: Count
     max_tokens: Count
+    prefix: PrefixKeys = ()
+    """Names of the prompt's first pages, each for all tokens up to its end: a stage that has them need not compute them."""
+    paid: VoucherMessage | None = None
+    """The last voucher of the route before, where this one takes its place."""
 
 
 class Accept(_Part, frozen=True):
-    """One stage's agreement to a route. `due`: what it has already earned on the channel, for the whole route."""
+    """One stage's agreement to a route. `due`: what it has already earned on the channel, for the whole route.
+
+    `held`: positions of the prompt that it has, from a remembered prefix or from the route before.
+    """
 
     stage: U32
     node: Address20
     signature: Signature64
     due: Amount12
+    held: U32 = 0
 
 
 class Accepted(_Tagged, frozen=True):
@@ -126,13 +146,24 @@ class Attached(_Tagged, frozen=True):
     """The answer to Attach."""
 
 
-class VoucherMessage(_Tagged, frozen=True):
-    """A payment promise that runs down the stages ahead of the work it pays for."""
+class Start(_Tagged, frozen=True):
+    """What all stages hold, in their order, so that each can reckon what the others are paid for. Before the first voucher."""
 
-    cumulative: Amount12
-    work: Hash32
-    positions: U32
-    signature: Signature64
+    held: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=MAX_MESSAGE_STAGES)]
+
+
+class Probe(_Tagged, frozen=True):
+    """The client of a route asks a stage how far it is."""
+
+    route: Hash32
+
+
+class Progress(_Tagged, frozen=True):
+    """The answer to Probe. `received` and `computed`: positions; `waiting`: rows of all sessions ahead in this stage."""
+
+    received: U32
+    computed: U32
+    waiting: U32
 
 
 class Close(_Tagged, frozen=True):
@@ -151,9 +182,11 @@ class Failure(_Tagged, frozen=True):
     code: Code
     message: Reason
     stage: U32 = 0
+    retry_after_ms: U32 = 0
+    """When a full node may have room again; 0 where waiting does not help."""
 
 
-Message = Open | Accepted | Attach | Attached | VoucherMessage | Close | Closed | Failure
+Message = Open | Accepted | Attach | Attached | Start | VoucherMessage | Probe | Progress | Close | Closed | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

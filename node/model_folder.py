@@ -17,7 +17,6 @@ from node.errors import SettingsError
 from node.settings import Profile, load_client_settings
 from sharding.errors import KernelRefused, ManifestMalformed, ScaleOutOfRange, TensorMissing, UnsupportedModel
 from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE
-from sharding.span import Span
 from sharding.spec import ModelSpec
 from sharding.strict_json import BadJson, read_json_object
 
@@ -156,7 +155,7 @@ def known_profiles(folder: Path) -> dict[str, str]:
     return known
 
 
-def engine_loader(folder: Path) -> "Callable[[Path, Span], Engine]":
+def engine_loader(folder: Path) -> "Callable[..., Engine]":
     """What loads a span of the folder's model. The exact engine is had without transformers, which takes seconds to import.
 
     Raises: ManifestMalformed.

@@ -20,7 +20,7 @@ from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
 from node.model_folder import engine_loader, resolve_model
 from node.network import Network, connect
-from node.server import StageContext, StageServer
+from node.server import StageContext, StageLimits, StageServer
 from node.settings import NodeSettings
 from node.settlement import Settlement, keep_settling
 from node.store import Store
@@ -40,12 +40,26 @@ def load_engine(settings: NodeSettings) -> Engine:
 
     torch.set_num_threads(settings.threads)
     folder = resolve_model(settings.model, settings.profile)
-    engine = engine_loader(folder)(folder, settings.span)
+    engine = engine_loader(folder)(folder, settings.span, cache_bytes=settings.cache_megabytes << 20)
     expected = settings.manifest
     if expected is not None and engine.manifest.root.hex() != expected.removeprefix("0x").lower():
         raise SettingsError("manifest", f"{folder} has root {engine.manifest.root.hex()}, expected {expected}")
     log.info("blocks %s are computed in profile %s with kernels %s", engine.span, engine.profile, engine.kernel)
     return engine
+
+
+def stage_limits(settings: NodeSettings) -> StageLimits:
+    """What the operator lets strangers use."""
+    return StageLimits(
+        sessions=settings.max_sessions,
+        sessions_per_client=settings.max_sessions_per_client,
+        idle_seconds=settings.session_idle_seconds,
+        batch_rows=settings.batch_tokens,
+        waiting_rows=settings.max_waiting_tokens,
+        swap_bytes=settings.swap_megabytes << 20,
+        log_bytes=settings.replay_megabytes << 20,
+        reuses_prefixes=settings.reuse_prefixes,
+    )
 
 
 def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float, cancelled: threading.Event) -> Network:
@@ -152,7 +166,7 @@ class NodeProcess:
         )
         return StageContext(
             terms, network, Directory(network), engine, self._worker, ledger, keys.signer, transport,
-            settings.max_sessions, settings.session_idle_seconds,
+            stage_limits(settings),
         )  # fmt: skip
 
     def _write_status(self, serving: Serving, keys: NodeKeys) -> None:

@@ -33,6 +33,7 @@ from sharding.errors import (
     IntegerOverflow,
     KernelRefused,
     NotFinite,
+    PoolFull,
     ScaleOutOfRange,
     SessionExists,
     ShapeMismatch,
@@ -41,6 +42,9 @@ from sharding.errors import (
     UnknownSession,
 )
 from verification.errors import VerificationError
+
+BUSY_RETRY_MS = 500
+"""A session lasts longer than this, but many end at any time."""
 
 
 class FailureCode(StrEnum):
@@ -84,12 +88,13 @@ class FailureCode(StrEnum):
 class Refused(NodeError):
     """This node ends a session, for a reason that it tells."""
 
-    def __init__(self, code: FailureCode, message: str, stage: int | None = None) -> None:
+    def __init__(self, code: FailureCode, message: str, stage: int | None = None, retry_after_ms: int = 0) -> None:
         super().__init__(f"{code.value}: {message}")
         self.code = code
         self.message = message
         self.stage = stage
         """The stage at fault where it is another one than the speaker."""
+        self.retry_after_ms = retry_after_ms
 
 
 _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
@@ -115,6 +120,7 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (UnknownSession, FailureCode.UNKNOWN_SESSION),
     (SessionExists, FailureCode.BUSY),
     (CacheFull, FailureCode.TOO_LONG),
+    (PoolFull, FailureCode.BUSY),
     (NotFinite, FailureCode.NOT_FINITE),
     (IntegerOverflow, FailureCode.OUT_OF_RANGE),
     (ScaleOutOfRange, FailureCode.OUT_OF_RANGE),
@@ -133,7 +139,7 @@ def refusal_of(error: BaseException) -> Refused:
     known = () if isinstance(error, KernelRefused) else _CODES  # a kernel that fails is this machine's own affair
     for kind, code in known:
         if isinstance(error, kind):
-            return Refused(code, str(error))
+            return Refused(code, str(error), retry_after_ms=BUSY_RETRY_MS if code is FailureCode.BUSY else 0)
     return Refused(FailureCode.INTERNAL, "the node met an error that it does not know; its operator's log has it")
 
 

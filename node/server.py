@@ -1,18 +1,23 @@
 """The stage server: accepts authenticated streams, opens sessions along the route, and lets each run.
 
-A stream carries one session: an `Open` from upstream, or an `Attach` from the client that takes a session's tokens.
+A stream carries one session: an `Open` from upstream, or an `Attach` from the client that takes a session's tokens. A
+`Probe` asks how far a session is, and is answered at once.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from incentives.errors import IncentivesError
 from incentives.signing import Signer
+from incentives.vouchers import check_voucher
 from node.admission import Admission, Admitted, StageTerms
+from node.batcher import Batcher
 from node.claims import Claims
 from node.directory import Directory
+from node.downstream import Downstream, open_downstream
 from node.errors import ClosedHere, NodeError, PeerError
+from node.kept import KEEP_SECONDS, Kept, SessionKey, Shelf
 from node.ledger import Ledger
 from node.messages import (
     Accept,
@@ -21,26 +26,51 @@ from node.messages import (
     Attached,
     Failure,
     Open,
+    Probe,
+    VoucherMessage,
     amount_bytes,
+    amount_of,
     message_frame,
     message_of,
 )
 from node.network import Network
-from node.refusals import FailureCode, Refused, opening_seconds, refusal_of
-from node.stage_session import StageSession
+from node.prefixes import Prefixes
+from node.refusals import FailureCode, Refused, refusal_of
+from node.session_money import SessionParts, check_paid, signed_voucher
+from node.stage_session import Neighbours, StageSession
+from node.stage_work import settle_held
 from node.transport import Listener, Stream, Transport
 from node.wire import Frame, FrameType
 from node.worker import Worker
+from sharding.batch_runner import DEFAULT_SWAP_BYTES, BatchRunner
 from sharding.engine import Engine
 from sharding.errors import ShardingError
+from sharding.scheduler import DEFAULT_BUDGET
 from verification.addresses import address_bytes
 from verification.errors import VerificationError
-from verification.routes import MAX_STAGES
+from verification.work import session_work
 
 log = logging.getLogger(__name__)
 
 FIRST_FRAME_SECONDS = 5.0
 """A stream that opens says what for."""
+DEFAULT_LOG_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StageLimits:
+    """What one stage takes on. Sizes in bytes, times in seconds."""
+
+    sessions: int = 64
+    sessions_per_client: int = 16
+    idle_seconds: float = 60.0
+    batch_rows: int = DEFAULT_BUDGET
+    waiting_rows: int = 4096
+    """Past this a new session is told to come back later."""
+    swap_bytes: int = DEFAULT_SWAP_BYTES
+    log_bytes: int = DEFAULT_LOG_BYTES
+    keep_seconds: float = KEEP_SECONDS
+    reuses_prefixes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +85,7 @@ class StageContext:
     ledger: Ledger
     signer: Signer
     transport: Transport
-    max_sessions: int
-    idle_seconds: float
+    limits: StageLimits = field(default_factory=StageLimits)
 
 
 _PEERS_FAULT = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
@@ -67,10 +96,15 @@ class StageServer:
     """Serves the sessions of one span."""
 
     def __init__(self, context: StageContext) -> None:
+        limits = context.limits
         self._context = context
         self._admission = Admission(context.terms, context.network, context.directory)
         self._sessions: dict[bytes, StageSession] = {}
-        self._claims = Claims(context.max_sessions)
+        self._claims = Claims(limits.sessions, limits.sessions_per_client)
+        self.batcher = Batcher(BatchRunner(context.engine, limits.swap_bytes), context.worker, limits.batch_rows)
+        self._shelf = Shelf(self._free, limits.log_bytes, limits.keep_seconds)
+        self._prefixes = Prefixes(self.batcher)
+        self._parts = SessionParts(context.engine, self.batcher, context.ledger, context.network, limits.idle_seconds)
         self._listener: Listener | None = None
 
     async def start(self, host: str, port: int) -> Listener:
@@ -82,11 +116,18 @@ class StageServer:
         """Stop listening; running sessions end as their streams do."""
         if self._listener is not None:
             await self._listener.close()
+        await self._shelf.close()
+        await self.batcher.close()
 
     @property
     def active_sessions(self) -> int:
-        """Sessions with a KV cache."""
+        """Sessions that a route runs on."""
         return len(self._sessions)
+
+    @property
+    def parked_sessions(self) -> int:
+        """Sessions whose route was lost, waiting for the next one with their caches."""
+        return self._shelf.parked
 
     def is_busy(self, channel: bytes) -> bool:
         """Whether a session runs on a channel."""
@@ -113,12 +154,14 @@ class StageServer:
                 await self._serve_open(stream, frame, message)
             case Attach():
                 await self._serve_attach(stream, frame, message)
+            case Probe():
+                await self._serve_probe(stream, frame, message)
             case _:
-                raise Refused(FailureCode.UNKNOWN_SESSION, "a stream begins with Open or Attach")
+                raise Refused(FailureCode.UNKNOWN_SESSION, "a stream begins with Open, Attach or Probe")
 
     async def _refuse(self, stream: Stream, session: bytes, error: BaseException) -> None:
         refusal = refusal_of(error)
-        failure = Failure(code=refusal.code.value, message=refusal.message[:500], stage=refusal.stage or 0)
+        failure = Failure(refusal.code.value, refusal.message[:500], refusal.stage or 0, refusal.retry_after_ms)
         try:
             await stream.send(message_frame(failure, session))
         except (PeerError, ClosedHere):
@@ -128,99 +171,107 @@ class StageServer:
         admitted = await self._admission.admit(opening, stream.remote)
         if frame.session != admitted.session:
             raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than the route")
-        async with self._claims.claim(admitted):
-            downstream = await self._open_downstream(admitted, opening)
-            try:
-                await self._run_session(stream, downstream, admitted)
-            finally:
-                self._sessions.pop(admitted.digest, None)
-                if downstream is not None:
-                    await downstream.stream.close()
+        self._check_queue()
+        self._claims.claim_epoch(admitted)
+        kept, keep = await self._shelf.take(SessionKey.of(admitted)), True
+        try:
+            if kept is not None:
+                await self._take_payment(kept, opening)
+            async with self._claims.claim(admitted):
+                kept = kept or await self._new_session(admitted, opening)
+                keep = await self._serve_session(stream, admitted, opening, kept)
+        finally:
+            if kept is not None:
+                await self._shelf.put(kept, keep=keep and kept.has_rows)
 
-    async def _open_downstream(self, admitted: Admitted, opening: Open) -> "Downstream | None":
-        """Carry the Open to the next stage; its answer holds the acceptances of all stages behind it."""
-        if admitted.is_last:
-            return None
-        index = admitted.stage + 1
-        node = admitted.route.stages[index].node
+    def _check_queue(self) -> None:
+        waiting, limit = self.batcher.waiting_rows, self._context.limits.waiting_rows
+        if waiting > limit:
+            seconds = waiting / max(self.batcher.load.rows_per_second, 1.0)
+            text = f"{waiting} rows are waiting, the limit is {limit}"
+            raise Refused(FailureCode.BUSY, text, retry_after_ms=min(60_000, int(1000 * seconds)))
+
+    async def _take_payment(self, kept: Kept, opening: Open) -> None:
+        """The last voucher of the route before goes on disk, and must pay what that route has delivered."""
+        account = kept.account
+        if account is None:
+            return
+        terms, credit = account.terms, account.credit
+        if isinstance(opening.paid, VoucherMessage) and amount_of(opening.paid.cumulative) > credit.paid:
+            signed, work = signed_voucher(terms, opening.paid), session_work(terms.digest, opening.paid.positions)
+            domain, locked = self._context.network.money_domain, credit.locked
+            check_voucher(signed, domain, channel=terms.route.channel, locked=locked, previous=credit.paid, work=work)
+            await asyncio.to_thread(self._context.ledger.hold_voucher, signed)
+            credit.paid = signed.voucher.cumulative
+        check_paid(terms, credit, credit.paid, opening.prompt_tokens - 1)
+
+    async def _new_session(self, admitted: Admitted, opening: Open) -> Kept:
+        kept, runner = self._shelf.new(SessionKey.of(admitted)), self.batcher.runner
+        promised = min(admitted.prompt_tokens + admitted.route.window, admitted.capacity)
+        await self.batcher.call(
+            runner.open, kept.name, admitted.capacity, promised=promised, priority=admitted.priority
+        )
         try:
-            record = await self._context.directory.record(node)
-            stream = await self._context.transport.dial(record.endpoint, record.peer)
-        except NodeError as error:
-            log.info("stage %d (%s) cannot be reached: %s", index, node, error)
-            raise _unreachable(index, node) from error  # no details: they would map this node's network for strangers
-        try:
-            return await self._exchange_open(stream, opening, admitted, index)
+            if self._context.limits.reuses_prefixes:
+                kept.tokens += await self._prefixes.adopt(kept, admitted, opening.prefix)
         except BaseException:
-            await stream.close()
+            await self._free(kept.name)
             raise
+        return kept
 
-    async def _exchange_open(self, stream: Stream, opening: Open, admitted: Admitted, index: int) -> "Downstream":
-        """Each stage waits less long than the one before it, so that the one next to a silent stage names it."""
+    async def _serve_session(self, stream: Stream, admitted: Admitted, opening: Open, kept: Kept) -> bool:
+        """Run the route to its end; returns whether the session's cache is worth keeping."""
+        downstream = await open_downstream(self._context.directory, self._context.transport, admitted, opening)
         try:
-            await stream.send(message_frame(opening, admitted.session, admitted.route.epoch))
-            async with asyncio.timeout(opening_seconds(len(admitted.route.stages) - index)):
-                answer = await stream.recv()
-        except (NodeError, TimeoutError) as error:
-            raise _unreachable(index, admitted.route.stages[index].node) from error
-        return Downstream(stream, _accepted(answer, index))
+            return await self._run_session(stream, downstream, admitted, opening, kept)
+        finally:
+            self._sessions.pop(admitted.digest, None)
+            if downstream is not None:
+                await downstream.stream.close()
 
-    async def _run_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> None:
-        engine, worker = self._context.engine, self._context.worker
-        await worker.run(engine.open, admitted.session, admitted.capacity)
+    async def _run_session(
+        self, stream: Stream, downstream: Downstream | None, admitted: Admitted, opening: Open, kept: Kept
+    ) -> bool:
+        next_has = downstream.accepts[0].held if downstream else None
+        held = await settle_held(kept, admitted, self.batcher, next_has)
+        streams = Neighbours(stream, downstream.stream if downstream else None)
+        session = StageSession(admitted, kept, held, streams, self._parts)
+        self._sessions[admitted.digest] = session
+        self._shelf.runs(kept, session.supersede)
         try:
-            session = self._make_session(stream, downstream, admitted)
             accepted = Accepted(accepts=(self._accept(session), *(downstream.accepts if downstream else ())))
             await stream.send(message_frame(accepted, admitted.session, admitted.route.epoch))
-            await session.run()
+            keep = await session.run()
+            if self._context.limits.reuses_prefixes:
+                await self._prefixes.publish(kept, admitted, opening.prefix)
+            return keep
         finally:
-            await worker.run(engine.close, admitted.session)
-
-    def _make_session(self, stream: Stream, downstream: "Downstream | None", admitted: Admitted) -> StageSession:
-        context = self._context
-        session = StageSession(
-            admitted, stream, downstream.stream if downstream else None, context.engine, context.worker,
-            context.ledger, context.network, context.idle_seconds,
-        )  # fmt: skip
-        self._sessions[admitted.digest] = session
-        return session
+            session.ended.set()
 
     def _accept(self, session: StageSession) -> Accept:
         return Accept(
             stage=session.terms.stage,
             node=address_bytes(self._context.terms.node),
             signature=self._context.signer.sign_digest(session.terms.digest),
-            due=amount_bytes(session.due),
+            due=amount_bytes(session.money.due),
+            held=session.held,
         )
 
     async def _serve_attach(self, stream: Stream, frame: Frame, attach: Attach) -> None:
-        session = self._sessions.get(attach.route)
-        if session is None or stream.remote != session.terms.client:
-            raise Refused(FailureCode.UNKNOWN_SESSION, "no such session of yours is open on this stage")
+        session = self._own_session(stream, attach.route)
         session.attach(stream)
         await stream.send(message_frame(Attached(), frame.session, session.terms.route.epoch))
         await session.ended.wait()
 
+    async def _serve_probe(self, stream: Stream, frame: Frame, probe: Probe) -> None:
+        progress = self._own_session(stream, probe.route).progress()
+        await stream.send(message_frame(progress, frame.session, frame.epoch))
 
-@dataclass(frozen=True, slots=True)
-class Downstream:
-    """An open stream to the next stage, and the acceptances that came back on it."""
+    def _own_session(self, stream: Stream, route: bytes) -> StageSession:
+        session = self._sessions.get(route)
+        if session is None or stream.remote != session.terms.client:
+            raise Refused(FailureCode.UNKNOWN_SESSION, "no such session of yours is open on this stage")
+        return session
 
-    stream: Stream
-    accepts: list[Accept]
-
-
-def _unreachable(index: int, node: str) -> Refused:
-    return Refused(FailureCode.STAGE_LOST, f"stage {index} ({node}) cannot be reached or does not answer", index)
-
-
-def _accepted(frame: Frame, stage: int) -> list[Accept]:
-    message = message_of(frame) if frame.type is FrameType.CONTROL else None
-    match message:
-        case Accepted(accepts=tuple(accepts)):
-            return list(accepts)
-        case Failure(code=code, message=text, stage=failed):
-            known = failed if stage <= failed < MAX_STAGES else stage
-            raise Refused(FailureCode.read(code), text, known)
-        case _:
-            raise Refused(FailureCode.PROTOCOL, f"stage {stage} answered an Open with something else")
+    async def _free(self, name: bytes) -> None:
+        await self.batcher.call(self.batcher.runner.close, name)

@@ -83,6 +83,13 @@ class NodeSettings(BaseModel):
     manifest: str | None = None  # expected root of what is served, hex; default: any
     threads: int = Field(default=1, ge=1, le=256)
     max_sessions: int = Field(default=64, ge=1, le=4096)
+    max_sessions_per_client: int = Field(default=16, ge=1, le=4096)
+    max_waiting_tokens: int = Field(default=4096, ge=1, le=1_000_000)  # past this, new sessions are told to come back
+    batch_tokens: int = Field(default=256, ge=1, le=65_536)  # rows of one pass
+    cache_megabytes: int = Field(default=256, ge=1, le=1 << 20)  # keys and values of all sessions
+    swap_megabytes: int = Field(default=256, ge=0, le=1 << 20)  # of sessions that wait while others use the cache
+    replay_megabytes: int = Field(default=256, ge=0, le=1 << 20)  # sent rows, kept for whoever replaces the next stage
+    reuse_prefixes: bool = True  # among the sessions of one client
     max_window_tokens: int = Field(default=64, ge=1, le=4096)
     session_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     collect_at_least: Annotated[str, AfterValidator(_checked_amount)] = (

@@ -20,7 +20,7 @@ from node.identity import NodeIdentity
 from node.ledger import Ledger
 from node.model_folder import engine_loader
 from node.network import Network, from_deployment
-from node.server import StageContext, StageServer
+from node.server import StageContext, StageLimits, StageServer
 from node.settlement import Settlement
 from node.store import Store
 from node.worker import Worker
@@ -156,8 +156,7 @@ async def running_stage(
         ledger,
         signer,
         transport,
-        max_sessions=8,
-        idle_seconds=5.0,
+        StageLimits(sessions=8, idle_seconds=5.0),
     )
     server = StageServer(context)
     listener = await server.start("127.0.0.1", 0)
@@ -192,10 +191,12 @@ async def running_client(network: Network, model: Path, home: Path, stages: list
     store = Store(home)
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
-    context = ClientContext(network, Directory(network, 600.0), transport, signer, book, terms, 4)
+    context = ClientContext(network, Directory(network, 600.0), transport, signer, book, terms, 4, keeps_reserve=False)
+    client = Client(context)
     try:
-        yield Swarm(network, stages, Client(context), context, store, model)
+        yield Swarm(network, stages, client, context, store, model)
     finally:
+        await client.close()
         await transport.close()
         store.close()
 

@@ -68,7 +68,7 @@ async def test_company_and_chunks_change_no_token(swarm: Swarm, monkeypatch: pyt
     """A session side by side with another, its prompt in pieces, gives what it gives alone and in one piece."""
     wanted = request(tuple(range(20, 50)), 8, SAMPLED)
     alone, _ = await generate(swarm.client, wanted)
-    monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", 16)
+    monkeypatch.setattr("node.route_run.PREFILL_CHUNK_TOKENS", 16)
     together = await asyncio.gather(generate(swarm.client, wanted), generate(swarm.client, request((60, 61), 8)))
 
     assert together[0][0] == alone
@@ -98,7 +98,7 @@ async def failure_of(swarm: Swarm) -> SessionFailed:
     return caught.value
 
 
-async def test_a_number_that_is_none_names_the_stage_that_saw_it(swarm: Swarm) -> None:
+async def test_a_number_that_is_none_names_the_stage_that_sent_it(swarm: Swarm) -> None:
     """-2^31 among hidden states is found out by the next stage, and the client hears which."""
 
     def lowest(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -107,7 +107,7 @@ async def test_a_number_that_is_none_names_the_stage_that_saw_it(swarm: Swarm) -
     with tampered(swarm.stages[0].context.engine, lowest):
         error = await failure_of(swarm)
 
-    assert (error.code, error.stage) == (FailureCode.OUT_OF_RANGE, 1)
+    assert (error.code, error.stage) == (FailureCode.OUT_OF_RANGE, 0)
     await assert_still_serves(swarm)
 
 
@@ -116,7 +116,7 @@ async def test_numbers_of_another_profile_are_not_read_as_these(swarm: Swarm) ->
     with tampered(swarm.stages[0].context.engine, lambda outputs: [output.float() for output in outputs]):
         error = await failure_of(swarm)
 
-    assert (error.code, error.stage) == (FailureCode.MALFORMED, 1)
+    assert (error.code, error.stage) == (FailureCode.MALFORMED, 0)
     assert "INT32, not FLOAT32" in error.message
     await assert_still_serves(swarm)
 

@@ -21,6 +21,7 @@ from node.client_session import ClientSession
 from node.errors import NoRoute
 from node.messages import Close, VoucherMessage, amount_bytes, message_frame
 from node.refusals import FailureCode, Refused
+from node.route_run import RouteRun
 from node.wire import Frame, hidden_frame, tokens_frame
 from sharding.sampling import SamplingParams
 from sharding.span import Span
@@ -104,7 +105,7 @@ async def test_a_prompt_longer_than_a_chunk_arrives_in_several(swarm: Swarm, mon
     """Prefill in chunks gives the tokens of prefill in one piece."""
     prompt = tuple(range(20, 50))
     whole, _ = await generate(swarm.client, request(prompt, 5))
-    monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", 16)
+    monkeypatch.setattr("node.route_run.PREFILL_CHUNK_TOKENS", 16)
     chunked, _ = await generate(swarm.client, request(prompt, 5))
 
     assert chunked == whole
@@ -169,7 +170,7 @@ async def test_a_client_that_vanishes_frees_its_caches(swarm: Swarm) -> None:
 async def failure_of(session: ClientSession) -> SessionFailed:
     """What the stages say about a session that they end."""
     async with asyncio.timeout(5):
-        error = await session._failure
+        error = await session.run.failure
     await session.abandon()
     return error
 
@@ -179,29 +180,29 @@ Misdeed = Callable[[ClientSession, Swarm], Awaitable[None]]
 
 async def send(session: ClientSession, frame: Frame) -> None:
     """Send past the client's own care."""
-    await session._opened.control.send(frame)
+    await session.run.opened.control.send(frame)
 
 
 def tokens_of(driver: ClientSession, /, **changes: object) -> Frame:
     """The prompt as the honest client would send it, with something changed."""
-    return replace(tokens_frame(driver._session, 0, 0, 0, driver._request.prompt), **changes)  # type: ignore[arg-type]
+    return replace(tokens_frame(driver.run._session, 0, 0, 0, driver.request.prompt), **changes)  # type: ignore[arg-type]
 
 
 async def pay(session: ClientSession, swarm: Swarm, **changes: object) -> None:
     """Send a prefill voucher with something changed."""
-    positions = len(session._request.prompt)
+    positions = len(session.request.prompt)
     domain = changes.pop("domain", swarm.network.money_domain)
     signer = changes.pop("signer", swarm.signer)
-    fields: dict[str, object] = {"cumulative": session._base + session._cost(positions), "positions": positions}
-    fields["work"] = session_work(session._opened.digest, positions)
+    fields: dict[str, object] = {"cumulative": session.run._base + session.run._cost(positions), "positions": positions}
+    fields["work"] = session_work(session.run.opened.digest, positions)
     fields |= changes
-    key = session._opened.channel.key
+    key = session.run.opened.channel.key
     signed = sign_voucher(signer, domain, key, fields["cumulative"], fields["work"])  # type: ignore[arg-type]
     message = VoucherMessage(
         cumulative=amount_bytes(fields["cumulative"]), work=fields["work"], positions=fields["positions"],  # type: ignore[arg-type]
         signature=fields.get("signature", signed.signature),  # type: ignore[arg-type]
     )  # fmt: skip
-    await send(session, message_frame(message, session._session, 0))
+    await send(session, message_frame(message, session.run._session, 0))
 
 
 async def unpaid_prompt(session: ClientSession, swarm: Swarm) -> None:
@@ -209,7 +210,7 @@ async def unpaid_prompt(session: ClientSession, swarm: Swarm) -> None:
 
 
 async def underpaid_prompt(session: ClientSession, swarm: Swarm) -> None:
-    await pay(session, swarm, cumulative=session._base + session._cost(len(session._request.prompt)) - 1)
+    await pay(session, swarm, cumulative=session.run._base + session.run._cost(len(session.request.prompt)) - 1)
     await send(session, tokens_of(session))
 
 
@@ -238,27 +239,27 @@ async def other_session(session: ClientSession, swarm: Swarm) -> None:
 
 
 async def hidden_to_first(session: ClientSession, swarm: Swarm) -> None:
-    await send(session, hidden_frame(session._session, 0, 0, 0, torch.zeros(4, 32)))
+    await send(session, hidden_frame(session.run._session, 0, 0, 0, torch.zeros(4, 32)))
 
 
 async def token_past_vocabulary(session: ClientSession, swarm: Swarm) -> None:
     await pay(session, swarm)
-    await send(session, tokens_frame(session._session, 0, 0, 0, (5, 17, 3, 96)))
+    await send(session, tokens_frame(session.run._session, 0, 0, 0, (5, 17, 3, 96)))
 
 
 async def other_prompt(session: ClientSession, swarm: Swarm) -> None:
     await pay(session, swarm)
-    await send(session, tokens_frame(session._session, 0, 0, 0, (5, 17, 3, 81)))
+    await send(session, tokens_frame(session.run._session, 0, 0, 0, (5, 17, 3, 81)))
 
 
 async def past_capacity(session: ClientSession, swarm: Swarm) -> None:
     await pay(session, swarm)
-    await send(session, tokens_frame(session._session, 0, 0, 0, tuple(range(41))))
+    await send(session, tokens_frame(session.run._session, 0, 0, 0, tuple(range(41))))
 
 
 async def prompt_and_decode_mixed(session: ClientSession, swarm: Swarm) -> None:
     await pay(session, swarm)
-    await send(session, tokens_frame(session._session, 0, 0, 0, (5, 17, 3, 80, 1)))
+    await send(session, tokens_frame(session.run._session, 0, 0, 0, (5, 17, 3, 80, 1)))
 
 
 async def bad_signature(session: ClientSession, swarm: Swarm) -> None:
@@ -271,8 +272,8 @@ async def somebody_elses_signature(session: ClientSession, swarm: Swarm) -> None
 
 async def voucher_of_another_chain(session: ClientSession, swarm: Swarm) -> None:
     signed = sign_voucher(
-        swarm.signer, Domain(1, swarm.network.money_domain.contract), session._opened.channel.key,
-        session._base + session._cost(4), session_work(session._opened.digest, 4),
+        swarm.signer, Domain(1, swarm.network.money_domain.contract), session.run.opened.channel.key,
+        session.run._base + session.run._cost(4), session_work(session.run.opened.digest, 4),
     )  # fmt: skip
     await pay(session, swarm, signature=signed.signature)
 
@@ -284,11 +285,11 @@ async def equal_voucher(session: ClientSession, swarm: Swarm) -> None:
 
 async def lower_voucher(session: ClientSession, swarm: Swarm) -> None:
     await pay(session, swarm)
-    await pay(session, swarm, cumulative=session._base + 1)
+    await pay(session, swarm, cumulative=session.run._base + 1)
 
 
 async def voucher_beyond_lock(session: ClientSession, swarm: Swarm) -> None:
-    await pay(session, swarm, cumulative=session._opened.channel.locked + 1)
+    await pay(session, swarm, cumulative=session.run.opened.channel.locked + 1)
 
 
 async def voucher_for_other_work(session: ClientSession, swarm: Swarm) -> None:
@@ -302,11 +303,11 @@ async def voucher_for_more_positions(session: ClientSession, swarm: Swarm) -> No
 async def message_out_of_place(session: ClientSession, swarm: Swarm) -> None:
     from node.messages import Closed
 
-    await send(session, message_frame(Closed(), session._session, 0))
+    await send(session, message_frame(Closed(), session.run._session, 0))
 
 
 async def garbage_message(session: ClientSession, swarm: Swarm) -> None:
-    frame = message_frame(Close(), session._session, 0)
+    frame = message_frame(Close(), session.run._session, 0)
     await send(session, replace(frame, payload=b"\x80\x04\x95garbage"))
 
 
@@ -351,7 +352,8 @@ async def test_a_misdeed_ends_its_session_with_a_named_reason(
 
 async def test_credit_ends_exactly_at_the_window(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops paying gets W tokens on credit, and not one more."""
-    monkeypatch.setattr(ClientSession, "_pay_if_due", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr(RouteRun, "_pay_if_due", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr("node.client_session.MAX_ROUTES", 0)
     session = await swarm.client.open(request(max_tokens=30))
     tokens = []
     with pytest.raises(SessionFailed) as caught:
@@ -367,11 +369,12 @@ async def test_credit_ends_exactly_at_the_window(swarm: Swarm, monkeypatch: pyte
 
 async def test_credit_counts_over_sessions_of_a_channel(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that opens sessions only to use up their credit has one credit for all of them."""
-    monkeypatch.setattr(ClientSession, "_pay_if_due", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr(RouteRun, "_pay_if_due", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr("node.client_session.MAX_ROUTES", 0)
     produced = []
     for _ in range(2):
         session = await swarm.client.open(request(max_tokens=30))
-        channel = session._opened.channel.channel
+        channel = session.run.opened.channel.channel
         count = 0
         with pytest.raises(SessionFailed):
             async for _ in session.tokens():
@@ -393,7 +396,7 @@ async def test_closing_without_paying_leaves_a_debt_that_the_next_session_shows(
             break
     await session.abandon()
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
-    channel = session._opened.channel.channel
+    channel = session.run.opened.channel.channel
     held = swarm.stages[0].ledger.held(channel)
     owed = held.earned - held.cumulative
     swarm.context.book.set_state(channel, "open")
@@ -414,7 +417,8 @@ async def hostile_open(swarm: Swarm, change: Callable[[object], object]) -> Sess
     def draft(*args: object) -> object:
         made = honest(*args)  # type: ignore[arg-type]
         route = change(made.route)
-        return replace(made, route=route, digest=route.digest(swarm.network.route_domain))  # type: ignore[attr-defined]
+        digest = route.digest(swarm.network.route_domain)  # type: ignore[attr-defined]
+        return replace(made, route=route, digest=digest, signature=swarm.signer.sign_digest(digest))
 
     client._draft = draft  # type: ignore[assignment,method-assign]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
@@ -512,7 +516,7 @@ async def test_a_stranger_cannot_take_a_sessions_tokens(swarm: Swarm) -> None:
     session = await swarm.client.open(request())
     stranger = WssTransport(LocalSigner.dev_account(6, 31337), swarm.network.hello_domain)
     stream = await stranger.dial(swarm.stages[-1].endpoint, swarm.stages[-1].identity.peer)
-    await stream.send(message_frame(Attach(route=session._opened.digest), session._session, 0))
+    await stream.send(message_frame(Attach(route=session.run.opened.digest), session.run._session, 0))
     answer = message_of(await stream.recv())
     await stranger.close()
     await session.abandon()
@@ -528,7 +532,7 @@ async def test_a_middle_stage_takes_work_only_from_the_stage_before_it(swarm: Sw
     records = await swarm.context.directory.records()
     middle = records[swarm.stages[1].owner.address]
 
-    async def dial(record: object, stage: int) -> object:
+    async def dial(*_: object) -> object:
         return await swarm.context.transport.dial(middle.endpoint, middle.peer)
 
     client._dial = dial  # type: ignore[assignment,method-assign]
@@ -540,7 +544,7 @@ async def test_a_middle_stage_takes_work_only_from_the_stage_before_it(swarm: Sw
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-async def test_hidden_states_that_are_not_finite_name_the_stage_that_saw_them(swarm: Swarm, value: float) -> None:
+async def test_hidden_states_that_are_not_finite_name_the_stage_that_sent_them(swarm: Swarm, value: float) -> None:
     """A stage that sends NaN or Inf is found out by the next one, and the client hears which."""
     engine = swarm.stages[0].context.engine
     honest = engine.forward
@@ -558,7 +562,7 @@ async def test_hidden_states_that_are_not_finite_name_the_stage_that_saw_them(sw
     finally:
         engine.forward = honest  # type: ignore[method-assign]
 
-    assert (caught.value.code, caught.value.stage) == (FailureCode.NOT_FINITE, 1)
+    assert (caught.value.code, caught.value.stage) == (FailureCode.NOT_FINITE, 0)
     await assert_still_serves(swarm)
 
 
@@ -674,7 +678,7 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
 async def test_two_sessions_at_once_on_one_channel_are_not_paid_by_one_voucher(swarm: Swarm) -> None:
     """The second waits for the first and is then refused: one payment never counts twice."""
     first = await swarm.client.open(request(max_tokens=20))
-    channel = first._opened.channel.channel
+    channel = first.run.opened.channel.channel
     swarm.context.book.set_state(channel, "open")  # the cheat's book calls a busy channel idle
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("node.claims.CHANNEL_WAIT_SECONDS", 0.2)
@@ -724,29 +728,27 @@ async def test_a_route_past_the_price_limit_locks_nothing(swarm: Swarm) -> None:
     assert len(tokens) == 2
 
 
-async def test_a_stage_that_accuses_an_honest_one_does_not_sell_a_dear_one(swarm: Swarm, tmp_path: Path) -> None:
+async def test_a_stage_that_accuses_an_honest_one_does_not_sell_a_dear_one(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Blaming the next stage leads to a dearer node only as far as the client's price limit allows."""
-    stages = swarm.stages[0].server
-    honest = stages._open_downstream
 
     async def accuse(*args: object) -> object:
         raise Refused(FailureCode.STAGE_LOST, "stage 1 cannot be reached", 1)
 
-    stages._open_downstream = accuse  # type: ignore[assignment,method-assign]
-    try:
-        with pytest.raises((SessionFailed, PriceTooHigh)):
-            await swarm.client.open(replace(request(), max_price=8 * 10**12))
-    finally:
-        stages._open_downstream = honest  # type: ignore[method-assign]
+    monkeypatch.setattr("node.server.open_downstream", accuse)
+    with pytest.raises((SessionFailed, PriceTooHigh)):
+        await Client(swarm.context).open(replace(request(), max_price=8 * 10**12))
+    monkeypatch.undo()
     await assert_still_serves(swarm)
 
 
 async def test_a_channel_that_is_closed_under_a_session_ends_it(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A payer cannot take its money back while stages still work on vouchers for it."""
-    monkeypatch.setattr("node.stage_session.SHORTEST_CHANNEL_WATCH", 0.05)
-    monkeypatch.setattr("node.stage_session.LONGEST_CHANNEL_WATCH", 0.05)
+    monkeypatch.setattr("node.session_money.SHORTEST_CHANNEL_WATCH", 0.05)
+    monkeypatch.setattr("node.session_money.LONGEST_CHANNEL_WATCH", 0.05)
     session = await swarm.client.open(request(max_tokens=30))
-    channel = session._opened.channel
+    channel = session.run.opened.channel
     await asyncio.to_thread(swarm.network.channels.close, swarm.signer, channel.key)
     error = await failure_of(session)
 
@@ -772,8 +774,8 @@ async def test_a_session_that_does_not_begin_gives_its_place_back(
 async def test_a_lock_below_prompt_and_window_is_not_worked_for(swarm: Swarm) -> None:
     """Credit that the channel could never pay is not given: what is locked must cover the prompt and one window."""
     client = Client(swarm.context)
-    honest = client._funded_channel
-    client._funded_channel = lambda payees, need: honest(payees, 4 * 8 // 8 * 10**12)  # type: ignore[method-assign]
+    honest = client.money._funded
+    client.money._funded = lambda payees, need: honest(payees, 4 * 8 // 8 * 10**12)  # type: ignore[method-assign]
     for channel in swarm.context.book.all():
         swarm.context.book.set_state(channel.channel, "busy")
     with pytest.raises(SessionFailed) as caught:
@@ -788,7 +790,7 @@ async def test_a_share_rounded_below_the_ask_is_refused(swarm: Swarm) -> None:
     client = Client(swarm.context)
     honest = client._open_on
 
-    async def with_dear_last(stages: tuple[RouteStage, ...], wanted: object) -> object:
+    async def with_dear_last(stages: tuple[RouteStage, ...], wanted: object, **_: object) -> object:
         return await honest((*stages[:2], replace(stages[2], ask=4_760 * 10**12)), wanted)  # type: ignore[arg-type]
 
     client._open_on = with_dear_last  # type: ignore[assignment,method-assign]
@@ -806,7 +808,7 @@ async def test_prompts_in_single_rows_are_not_sold_at_the_prompts_price(
     """Fifteen rows of a longer prompt are refused; sixteen are not."""
     prompt = tuple(range(40))
     for rows, refused in ((15, True), (16, False)):
-        monkeypatch.setattr("node.client_session.PREFILL_CHUNK_TOKENS", rows)
+        monkeypatch.setattr("node.route_run.PREFILL_CHUNK_TOKENS", rows)
         session = await swarm.client.open(request(prompt, 2))
         if refused:
             with pytest.raises(SessionFailed) as caught:
@@ -826,7 +828,7 @@ async def test_a_last_stage_that_does_not_confirm_the_end_costs_no_answer(
     monkeypatch.setattr("node.client_session.CLOSE_SECONDS", 0.1)
     session = await swarm.client.open(request(max_tokens=3))
     tokens = [token async for token in session.tokens()]
-    session._opened.tokens.recv = lambda: asyncio.sleep(60)  # type: ignore[assignment,method-assign,return-value]
+    session.run.opened.tokens.recv = lambda: asyncio.sleep(60)  # type: ignore[assignment,method-assign,return-value]
     report = await session.finish()
 
     assert report.tokens == tuple(tokens)
@@ -837,7 +839,7 @@ async def test_a_last_stage_that_does_not_confirm_the_end_costs_no_answer(
 async def test_a_stage_number_that_is_not_on_the_route_falls_back_on_its_speaker(swarm: Swarm) -> None:
     """Nobody gets away by accusing a stage that does not exist."""
     session = await swarm.client.open(request())
-    error = session._failed(FailureCode.STAGE_LOST, "stage 4294967295 did it", 2**32 - 1)
+    error = session.run.failed(FailureCode.STAGE_LOST, "stage 4294967295 did it", 2**32 - 1)
     await session.abandon()
 
     assert (error.stage, error.node) == (2, swarm.stages[2].owner.address)

@@ -1,0 +1,103 @@
+"""A token is late: which stage keeps it back? Asked of all stages at once, over streams of their own.
+
+A process that is stopped or gone does not answer in time. One that answers says what it received and computed: twice the
+same, with work in hand and no queue, and it is the one; rows that one stage says it computed and the next has not received
+are held up between the two.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node.client_errors import SessionFailed
+from node.directory import NodeRecord
+from node.errors import NodeError
+from node.messages import Failure, Probe, Progress, message_frame, message_of
+from node.refusals import FailureCode
+from node.route_run import RouteRun
+from node.transport import Transport
+from node.wire import FrameType
+from verification.addresses import Address
+
+PROBE_SECONDS = 1.5
+AGAIN_SECONDS = 1.0
+"""Between two looks: a stage that is at work has moved on by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No answer: the process is gone or stopped, or no way leads there."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The stage lives and knows nothing of the session any more."""
+
+    reason: str
+
+
+Finding = Progress | Silent | Ended
+
+
+async def diagnose(run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord]) -> SessionFailed | None:
+    """The failure of the stage that holds the session up; None where all are alive and something moves or waits its turn."""
+    first = await _look(run, transport, records)
+    if (failure := _not_there(run, first)) is not None:
+        return failure
+    await asyncio.sleep(AGAIN_SECONDS)
+    second = await _look(run, transport, records)
+    return _not_there(run, second) or _stuck(run, first, second)
+
+
+async def _look(run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord]) -> list[Finding]:
+    stages = run.opened.route.stages
+    return list(await asyncio.gather(*(_ask(run, transport, records.get(stage.node)) for stage in stages)))
+
+
+async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None) -> Finding:
+    if record is None:
+        return Silent("it has left the directory")
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            stream = await transport.dial(record.endpoint, record.peer)
+            async with stream:
+                await stream.send(message_frame(Probe(run.opened.digest), run.opened.route.nonce[:16]))
+                frame = await stream.recv()
+                answer = message_of(frame) if frame.type is FrameType.CONTROL else None
+    except TimeoutError:
+        return Silent(f"no answer within {PROBE_SECONDS:g} s")
+    except NodeError as error:
+        return Silent(str(error))
+    match answer:
+        case Progress():
+            return answer
+        case Failure(message=message):
+            return Ended(message)
+        case _:
+            return Silent("an answer that is none")
+
+
+def _not_there(run: RouteRun, findings: Sequence[Finding]) -> SessionFailed | None:
+    """The first stage that is silent, or else the first that has dropped the session."""
+    for kind in (Silent, Ended):
+        for stage, finding in enumerate(findings):
+            if isinstance(finding, kind):
+                return run.failed(FailureCode.STAGE_LOST, finding.reason, stage)
+    return None
+
+
+def _stuck(run: RouteRun, first: Sequence[Finding], second: Sequence[Finding]) -> SessionFailed | None:
+    """The first stage that has had work between two looks, did none of it, and has no queue to blame."""
+    wanted = run.positions
+    for stage, (before, after) in enumerate(zip(first, second, strict=True)):
+        if not isinstance(before, Progress) or not isinstance(after, Progress) or before.computed != after.computed:
+            return None  # something moves
+        if after.waiting:
+            return None  # a queue, not a fault
+        if before.received < wanted and stage:
+            return run.failed(FailureCode.IDLE, "what it computed does not reach the next stage", stage - 1)
+        if before.computed < wanted:
+            return run.failed(FailureCode.IDLE, "it has work and does not do it", stage)
+    return run.failed(FailureCode.IDLE, "it has computed the token and keeps it", run.last_stage)

@@ -1,0 +1,133 @@
+"""What of a session outlives its route on a stage: its KV cache and what it would take to feed the next stage again.
+
+A route that loses a stage ends on all of them. The others keep their caches for a while, for the client that comes back
+with a new route of the same session; a client that closes or leaves frees them at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from node.admission import Admitted
+from node.credit import SessionCredit
+from node.output_log import LogBudget, OutputLog
+from sharding.hashing import keccak256
+from verification.addresses import Address, address_bytes
+
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 15.0
+"""For a client to find another route; it gives up long before."""
+NAME_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """Whose session it is, over all of its routes."""
+
+    client: Address
+    nonce: bytes
+
+    @classmethod
+    def of(cls, admitted: Admitted) -> "SessionKey":
+        return cls(admitted.client, admitted.route.nonce)
+
+    @property
+    def name(self) -> bytes:
+        """What the engine calls it: nobody can name another client's."""
+        return keccak256(address_bytes(self.client) + self.nonce)[:NAME_BYTES]
+
+
+@dataclass(slots=True)
+class Kept:
+    """One session's part on this stage."""
+
+    key: SessionKey
+    outputs: OutputLog
+    tokens: list[int] = field(default_factory=list)
+    """Of all positions so far; on the first stage only."""
+    account: "Account | None" = None
+    """Of the last route."""
+    has_rows: bool = False
+    """Whether anything was ever computed for it here."""
+
+    @property
+    def name(self) -> bytes:
+        return self.key.name
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a route of the session was, and what it owes."""
+
+    terms: Admitted
+    credit: SessionCredit
+
+
+class Shelf:
+    """The sessions of one stage that are running or kept for a next route."""
+
+    def __init__(
+        self, free: Callable[[bytes], Awaitable[None]], log_bytes: int, keep_seconds: float = KEEP_SECONDS
+    ) -> None:
+        """free: gives back what the engine holds of a session by name."""
+        self._free = free
+        self._budget = LogBudget(log_bytes)
+        self._keep_seconds = keep_seconds
+        self._parked: dict[SessionKey, Kept] = {}
+        self._timers: dict[SessionKey, asyncio.TimerHandle] = {}
+        self._running: dict[SessionKey, Callable[[], Awaitable[None]]] = {}
+        self._freeing: set[asyncio.Task[None]] = set()
+
+    @property
+    def parked(self) -> int:
+        """Sessions without a route that keep their caches."""
+        return len(self._parked)
+
+    async def take(self, key: SessionKey) -> Kept | None:
+        """What is kept of a session, which is its new route's from here on; a route that still runs is ended first."""
+        if (supersede := self._running.get(key)) is not None:
+            await supersede()
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        return self._parked.pop(key, None)
+
+    def new(self, key: SessionKey) -> Kept:
+        """For a session of which nothing is kept."""
+        return Kept(key, OutputLog(self._budget))
+
+    def runs(self, kept: Kept, supersede: Callable[[], Awaitable[None]]) -> None:
+        """The session has a route; `supersede` ends it and returns when the session is parked."""
+        self._running[kept.key] = supersede
+
+    async def put(self, kept: Kept, *, keep: bool) -> None:
+        """The session's route has ended: keep it for a while, or free it."""
+        self._running.pop(kept.key, None)
+        if not keep:
+            await self._release(kept)
+            return
+        self._parked[kept.key] = kept
+        loop = asyncio.get_running_loop()
+        self._timers[kept.key] = loop.call_later(self._keep_seconds, self._expire, kept)
+
+    def _expire(self, kept: Kept) -> None:
+        self._timers.pop(kept.key, None)
+        if self._parked.get(kept.key) is kept:
+            del self._parked[kept.key]
+            task = asyncio.create_task(self._release(kept))
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+
+    async def _release(self, kept: Kept) -> None:
+        kept.outputs.clear()
+        await self._free(kept.name)
+
+    async def close(self) -> None:
+        """Free what is parked."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for kept in [self._parked.pop(key) for key in list(self._parked)]:
+            await self._release(kept)
+        await asyncio.gather(*self._freeing, return_exceptions=True)

@@ -1,0 +1,234 @@
+"""One route of a generation as the client drives it: what is known goes in, then token by token round the ring, paying every W."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from incentives.payees import Payee
+from incentives.prices import RoutePrice
+from incentives.signing import Signer
+from node.channel_book import ChannelBook, OpenedChannel
+from node.client_errors import SessionFailed
+from node.errors import NodeError
+from node.messages import (
+    Close,
+    Closed,
+    Failure,
+    Start,
+    VoucherMessage,
+    amount_bytes,
+    amount_of,
+    message_frame,
+    message_of,
+)
+from node.refusals import FailureCode
+from node.transport import Stream
+from node.wire import Frame, FrameType, frame_to_token, tokens_frame
+from verification.routes import Route
+from verification.work import session_work
+
+PREFILL_CHUNK_TOKENS = 128
+EXPLAIN_SECONDS = 1.0
+"""When one stream breaks, how long the other has to say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoute:
+    """A route that every stage has accepted, with the streams at its two ends.
+
+    held: positions of the known tokens that each stage has already.
+    """
+
+    route: Route
+    digest: bytes
+    price: RoutePrice
+    payees: tuple[Payee, ...]
+    channel: OpenedChannel
+    control: Stream
+    tokens: Stream
+    held: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """What signs vouchers, and where they are written down first."""
+
+    signer: Signer
+    book: ChannelBook
+
+
+class RouteRun:
+    """Use `begin` once, then `next_token` and `feed` by turns, `close` at the end of it all, `abandon` in any case."""
+
+    def __init__(self, opened: OpenRoute, known: Sequence[int], wallet: Wallet, vocab_size: int) -> None:
+        """known: the prompt, and what an earlier route has generated."""
+        self.opened = opened
+        self._known = tuple(known)
+        self._wallet = wallet
+        self._vocab_size = vocab_size
+        self._session = opened.route.nonce[:16]
+        self._base = opened.channel.cumulative
+        self._paid_positions = 0
+        self._positions = opened.held[0]
+        self._delivered = 0
+        self._step = 0
+        self._receiving: asyncio.Task[Frame] | None = None
+        self.last_voucher: VoucherMessage | None = None
+        self.failure = asyncio.create_task(self._watch_control())
+
+    @property
+    def paid(self) -> int:
+        """Promised on this route."""
+        return 0 if self.last_voucher is None else amount_of(self.last_voucher.cumulative) - self._base
+
+    @property
+    def positions(self) -> int:
+        """Fed into this route, with those that the first stage had."""
+        return self._positions
+
+    @property
+    def replayed(self) -> int:
+        """Known tokens that some stage has to compute again."""
+        return len(self._known) - 1 - min(self.opened.held)
+
+    async def begin(self) -> None:
+        """Feed what is known and the first stage lacks, paid chunk by chunk. Raises: SessionFailed."""
+        await self._send_message(Start(held=self.opened.held))
+        for at in range(self._positions, len(self._known), PREFILL_CHUNK_TOKENS):
+            chunk = self._known[at : at + PREFILL_CHUNK_TOKENS]
+            await self._pay(self._positions + len(chunk))
+            await self._send_tokens(chunk)
+
+    async def feed(self, token: int) -> None:
+        """Send a token back into the ring. Raises: SessionFailed."""
+        await self._pay_if_due()
+        await self._send_tokens([token])
+
+    async def _pay_if_due(self) -> None:
+        """Pay before the stages' credit would be used up: one voucher per window."""
+        if self._positions - self._paid_positions >= self.opened.route.window:
+            await self._pay(self._positions)
+
+    async def _send_tokens(self, tokens: Sequence[int]) -> None:
+        frame = tokens_frame(self._session, self.opened.route.epoch, self._step, self._positions, tokens)
+        await self._send(frame)
+        self._step += 1
+        self._positions += len(tokens)
+
+    async def _send_message(self, message: Start | VoucherMessage | Close) -> None:
+        await self._send(message_frame(message, self._session, self.opened.route.epoch))
+
+    async def _send(self, frame: Frame) -> None:
+        try:
+            await self.opened.control.send(frame)
+        except NodeError as error:
+            raise await self._explain(error, 0) from error
+
+    async def _pay(self, positions: int) -> None:
+        await self._send_message(await self._sign(positions))
+
+    async def _sign(self, positions: int) -> VoucherMessage:
+        cumulative = self._base + self._cost(positions)
+        work, channel = session_work(self.opened.digest, positions), self.opened.channel.channel
+        signed = await asyncio.to_thread(self._wallet.book.sign, self._wallet.signer, channel, cumulative, work)
+        self._paid_positions = positions
+        self.last_voucher = VoucherMessage(amount_bytes(cumulative), work, positions, signed.signature)
+        return self.last_voucher
+
+    async def pay_delivered(self) -> VoucherMessage | None:
+        """Promise what was delivered and is not paid yet, when the route is lost; returns the last promise, if there is any."""
+        if self._delivered > self._paid_positions:
+            await self._sign(self._delivered)
+        return self.last_voucher
+
+    def _cost(self, positions: int) -> int:
+        return self.opened.price.session_cost(len(self._known), positions, self.opened.held)
+
+    async def next_token(self, seconds: float) -> int | None:
+        """The next token, or None where none came in time; ask again then. Raises: SessionFailed."""
+        frame = await self._receive(seconds)
+        if frame is None:
+            return None
+        if (frame.session, frame.epoch, frame.position) != (self._session, self.opened.route.epoch, self._positions):
+            raise self.failed(FailureCode.OUT_OF_ORDER, "the last stage sent a token of another step", self.last_stage)
+        try:
+            token = frame_to_token(frame, self._vocab_size)
+        except NodeError as error:
+            raise self.failed(FailureCode.TOKEN_RANGE, str(error), self.last_stage) from error
+        self._delivered = self._positions
+        return token
+
+    async def _receive(self, seconds: float) -> Frame | None:
+        """A frame is never lost to a timeout: the task that waits for it is kept."""
+        self._receiving = receiving = self._receiving or asyncio.create_task(self.opened.tokens.recv())
+        await asyncio.wait({receiving, self.failure}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            self._receiving = None
+            if (error := receiving.exception()) is not None:
+                raise await self._explain(error, self.last_stage)
+            return self._checked(receiving.result())
+        if self.failure.done():
+            raise self.failure.result()
+        return None
+
+    def _checked(self, frame: Frame) -> Frame:
+        if frame.type is FrameType.SAMPLED:
+            return frame
+        raise self._unasked(frame, self.last_stage)
+
+    async def _watch_control(self) -> SessionFailed:
+        """The first stage speaks on its stream only to say that some stage failed."""
+        try:
+            frame = await self.opened.control.recv()
+        except NodeError as error:
+            return self.failed(FailureCode.STAGE_LOST, f"the first stage is gone: {error}", 0)
+        return self._unasked(frame, 0)
+
+    def _unasked(self, frame: Frame, stage: int) -> SessionFailed:
+        """What a stage said in place of nothing or a token: its reason to end, or nonsense."""
+        try:
+            message = message_of(frame) if frame.type is FrameType.CONTROL else None
+        except NodeError as error:
+            return self.failed(FailureCode.MALFORMED, str(error), stage)
+        if isinstance(message, Failure):
+            return self.failed(FailureCode.read(message.code), message.message, message.stage, message.retry_after_ms)
+        return self.failed(FailureCode.PROTOCOL, f"stage {stage} sent something unasked", stage)
+
+    async def _explain(self, error: BaseException, stage: int) -> SessionFailed:
+        """A stream broke: a Failure on another one says more than the breaking itself."""
+        waiting: set[asyncio.Task[object]] = {self.failure}
+        done, _ = await asyncio.wait(waiting, timeout=EXPLAIN_SECONDS)
+        if done and self.failure.result().stage != 0:
+            return self.failure.result()
+        return self.failed(FailureCode.STAGE_LOST, f"stage {stage} is gone: {error}", stage)
+
+    def failed(self, code: FailureCode, message: str, stage: int, retry_after_ms: int = 0) -> SessionFailed:
+        """An error that names a stage of this route."""
+        stages = self.opened.route.stages
+        named = stage if stage < len(stages) else self.last_stage
+        return SessionFailed(code, message, named, stages[named].node, retry_after_ms=retry_after_ms)
+
+    @property
+    def last_stage(self) -> int:
+        return len(self.opened.route.stages) - 1
+
+    async def close(self, seconds: float) -> bool:
+        """Pay what is left and have every stage free its cache; returns whether the last stage confirmed. Raises: SessionFailed."""
+        if self._positions > self._paid_positions:
+            await self._pay(self._positions)
+        await self._send_message(Close())
+        try:
+            async with asyncio.timeout(seconds):
+                return isinstance(message_of(await self.opened.tokens.recv()), Closed)
+        except (NodeError, TimeoutError):
+            return False
+
+    async def abandon(self) -> None:
+        """Close both streams; the stages free their caches when they see it, but for those a newer route has. Idempotent."""
+        self.failure.cancel()
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
+            self._receiving = None
+        await self.opened.control.close()
+        await self.opened.tokens.close()

@@ -1,0 +1,212 @@
+"""One engine for many sessions when pages are short: who gets them, who is set aside, who waits. Synchronous.
+
+A session that finds no free page takes those of one that may be set aside: first of lower priority, then one without work
+in this pass, then a younger one. What is set aside is copied out whole and copied back before its next chunk: no number
+changes. The oldest session of the highest priority can always go on, so something always moves.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sharding.engine import Chunk, Engine, SavedSession
+from sharding.errors import EngineError, PoolFull, SessionExists, UnknownSession
+from sharding.paging import pages_for
+
+DEFAULT_SWAP_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The engine's output for a chunk."""
+
+    output: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The chunk cannot be computed; its session is as it was, or gone where the error says so."""
+
+    error: EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """There are no pages for the chunk now: hand it in again."""
+
+
+Outcome = Done | Failed | Waiting
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """A session that was opened: its place in the queue, and what it was promised."""
+
+    age: int
+    priority: int
+    promised: int
+
+
+class BatchRunner:
+    """Opens, runs and closes sessions on one engine, setting some aside in swap_bytes of memory where pages are short."""
+
+    def __init__(self, engine: Engine, swap_bytes: int = DEFAULT_SWAP_BYTES) -> None:
+        self.engine = engine
+        self._swap_bytes = swap_bytes
+        self._tenants: dict[bytes, _Tenant] = {}
+        self._aside: OrderedDict[bytes, SavedSession] = OrderedDict()
+        self._ages = 0
+
+    @property
+    def set_aside(self) -> int:
+        """Sessions whose pages others have now."""
+        return len(self._aside)
+
+    @property
+    def unpromised_pages(self) -> int:
+        """Free pages less those that open sessions were promised and have not taken."""
+        owed = sum(pages_for(tenant.promised) - self._held_pages(name) for name, tenant in self._tenants.items())
+        return self.engine.pages.free - max(0, owed)
+
+    def _held_pages(self, session: bytes) -> int:
+        saved = self._aside.get(session)
+        if saved is not None:
+            return 0
+        return min(pages_for(self._tenants[session].promised), pages_for(self.engine.length(session)))
+
+    def open(self, session: bytes, capacity: int, *, promised: int = 0, priority: int = 0) -> None:
+        """Begin a session; `promised` positions count as taken from now on. Raises SessionExists, CacheFull, PoolFull."""
+        if session in self._tenants:
+            raise SessionExists(session)
+        if pages_for(promised) > self.unpromised_pages:
+            raise PoolFull(session, pages_for(promised), max(0, self.unpromised_pages))
+        self.engine.open(session, capacity)
+        self._ages += 1
+        self._tenants[session] = _Tenant(self._ages, priority, promised)
+
+    def close(self, session: bytes) -> None:
+        """Free everything of a session; closing what is not open does nothing."""
+        if self._tenants.pop(session, None) is not None and self._aside.pop(session, None) is None:
+            self.engine.close(session)
+
+    def length(self, session: bytes) -> int:
+        """Raises UnknownSession."""
+        saved = self._aside.get(session)
+        return self.engine.length(session) if saved is None else saved.length
+
+    def go_back(self, session: bytes, length: int, capacity: int) -> None:
+        """Forget positions from length on, and change the capacity. Raises UnknownSession, ShapeMismatch, CacheFull, PoolFull."""
+        self._bring_back(session, 0)
+        self.engine.truncate(session, length)
+        self.engine.resize(session, capacity)
+
+    def save(self, session: bytes) -> SavedSession:
+        """A copy of the session, which stays open. Raises UnknownSession."""
+        saved = self._aside.get(session)
+        return self.engine.save(session) if saved is None else saved
+
+    def adopt(self, session: bytes, keys: Sequence[bytes]) -> int:
+        """See Engine."""
+        return self.engine.adopt(session, keys)
+
+    def publish(self, session: bytes, keys: Sequence[bytes]) -> None:
+        """Like Engine's, but of a session that is set aside nothing is remembered. Raises UnknownSession, ShapeMismatch."""
+        if session not in self._aside:
+            self.engine.publish(session, keys)
+
+    def run(self, batch: Sequence[Chunk]) -> list[Outcome]:
+        """Compute a batch of different sessions; one that fails or waits does not hold up the others."""
+        outcomes: dict[bytes, Outcome] = {}
+        ready = []
+        names = {chunk.session for chunk in batch}
+        for chunk in sorted(batch, key=lambda each: self._rank(each.session)):
+            outcome = self._prepare(chunk, names)
+            if outcome is None:
+                ready.append(chunk)
+            else:
+                outcomes[chunk.session] = outcome
+        outcomes |= self._forward([chunk for chunk in ready if chunk.session not in self._aside])
+        return [outcomes.get(chunk.session, Waiting()) for chunk in batch]
+
+    def _rank(self, session: bytes) -> tuple[int, int]:
+        """The highest priority first, then the oldest."""
+        tenant = self._tenants.get(session)
+        return (0, 0) if tenant is None else (-tenant.priority, tenant.age)
+
+    def _prepare(self, chunk: Chunk, names: Iterable[bytes]) -> Outcome | None:
+        """Find the chunk's pages; None where it can go on."""
+        try:
+            if chunk.session not in self._tenants:
+                raise UnknownSession(chunk.session)
+            self._make_room(chunk.session, len(chunk.inputs), names)
+            self._bring_back(chunk.session, len(chunk.inputs))
+        except PoolFull as error:
+            wanted = pages_for(self.length(chunk.session) + len(chunk.inputs))
+            return Failed(error) if wanted > self.engine.pages.total else Waiting()
+        except EngineError as error:
+            return Failed(error)
+        return None
+
+    def _make_room(self, session: bytes, rows: int, names: Iterable[bytes]) -> None:
+        """Set others aside until the session's next rows have pages, or nobody is left who may be."""
+        while self._missing(session, rows) > self.engine.pages.free:
+            victim = self._victim(session, names)
+            if victim is None or not self._set_aside(victim):
+                return
+
+    def _missing(self, session: bytes, rows: int) -> int:
+        saved = self._aside.get(session)
+        return self.engine.pages_wanted(session, rows) if saved is None else pages_for(saved.length + rows)
+
+    def _victim(self, session: bytes, names: Iterable[bytes]) -> bytes | None:
+        """Whose pages the session may have: of the lowest rank first, idle ones before those with work."""
+        own = self._rank(session)
+        others = [
+            name for name in self._tenants if name != session and name not in self._aside and self.engine.length(name)
+        ]
+        idle = [
+            name
+            for name in others
+            if name not in names and self._tenants[name].priority <= self._tenants[session].priority
+        ]
+        lower = [name for name in others if name in names and self._rank(name) > own]
+        ranked = sorted(idle, key=self._rank) or sorted(lower, key=self._rank)
+        return ranked[-1] if ranked else None
+
+    def _set_aside(self, session: bytes) -> bool:
+        """Whether there was memory for it."""
+        held = pages_for(self.engine.length(session)) * self.engine.page_bytes
+        if held + sum(saved.nbytes for saved in self._aside.values()) > self._swap_bytes:
+            return False
+        self._aside[session] = self.engine.save(session)
+        self.engine.close(session)
+        return True
+
+    def _bring_back(self, session: bytes, rows: int) -> None:
+        """Raises PoolFull where the pages for it and its next rows are not free."""
+        saved = self._aside.get(session)
+        if saved is None:
+            return
+        wanted = pages_for(saved.length + rows)
+        if wanted > self.engine.pages.free:
+            raise PoolFull(session, wanted, self.engine.pages.free)
+        self.engine.restore(session, saved)
+        del self._aside[session]
+
+    def _forward(self, batch: list[Chunk]) -> dict[bytes, Outcome]:
+        """Compute what can be; each error takes its own session out."""
+        outcomes: dict[bytes, Outcome] = {}
+        while batch:
+            try:
+                outputs = self.engine.forward(batch)
+            except EngineError as error:
+                at_fault = [chunk for chunk in batch if chunk.session == error.session] or batch
+                for chunk in at_fault:
+                    outcomes[chunk.session] = Waiting() if isinstance(error, PoolFull) else Failed(error)
+                batch = [chunk for chunk in batch if chunk.session not in outcomes]
+                continue
+            outcomes |= {chunk.session: Done(output) for chunk, output in zip(batch, outputs, strict=True)}
+            break
+        return outcomes
