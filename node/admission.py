@@ -185,11 +185,12 @@ class Admission:
             raise Refused(FailureCode.WRONG_ROUTE, f"the route expires at {route.expiry}, the chain's clock says {now}")
         if key.id(self._network.money_domain) != route.channel:
             raise Refused(FailureCode.CHANNEL, "the channel's key is not the one that the route names")
-        state = await asyncio.to_thread(self._network.channels.state, route.channel)
-        if route.epoch > 0 and state == NEVER_OPENED:
+        replaces, free = route.epoch > 0, 0
+        if replaces:  # read before the channel: mined in between, the money is seen in one of the two
             free = await asyncio.to_thread(self._network.channels.free_of, key.payer)
-            if free >= first_part:
-                return _Funds(first_part, route.expiry - now, is_provisional=True)
+        state = await asyncio.to_thread(self._network.channels.state, route.channel)
+        if replaces and state == NEVER_OPENED and free >= first_part:
+            return _Funds(first_part, route.expiry - now, is_provisional=True)
         if state.closes_at or state.locked - state.settled < first_part:
             raise Refused(
                 FailureCode.CHANNEL,

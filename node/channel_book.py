@@ -22,13 +22,15 @@ class OpenedChannel:
     payees: tuple[bytes, ...]
     locked: int
     cumulative: int
+    owing: int
+    """The most that stages can have worked for and were not promised: by a route that was lost in the middle of a token."""
     state: str
     """planned (not known to be on chain), open, busy (a session runs, or ended badly), closing, reclaimed."""
 
     @property
     def left(self) -> int:
-        """Locked and not promised to anybody."""
-        return self.locked - self.cumulative
+        """Locked and not promised to anybody, nor owed."""
+        return self.locked - self.cumulative - self.owing
 
 
 class ChannelBook:
@@ -71,6 +73,10 @@ class ChannelBook:
         """Record what the chain says is locked."""
         self._update("UPDATE opened_channels SET locked = ? WHERE channel = ?", str(locked), channel)
 
+    def set_owing(self, channel: bytes, owing: int) -> None:
+        """Record what stages may say is due before the next session pays it."""
+        self._update("UPDATE opened_channels SET owing = ? WHERE channel = ?", str(owing), channel)
+
     def set_state(self, channel: bytes, state: str) -> None:
         """Record where a channel is in its life."""
         self._update("UPDATE opened_channels SET state = ? WHERE channel = ?", state, channel)
@@ -95,4 +101,5 @@ def _opened(row: sqlite3.Row) -> OpenedChannel:
     words: bytes = row["payees"]
     payees = tuple(words[at : at + 32] for at in range(0, len(words), 32))
     key = ChannelKey(Address(row["payer"]), Address(row["signer"]), keccak256(words), row["salt"])
-    return OpenedChannel(key, row["channel"], payees, int(row["locked"]), int(row["cumulative"]), row["state"])
+    locked, cumulative, owing = (int(row[name]) for name in ("locked", "cumulative", "owing"))
+    return OpenedChannel(key, row["channel"], payees, locked, cumulative, owing, row["state"])

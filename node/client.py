@@ -6,8 +6,7 @@ Where a stage of a running session is lost, it finds another route for what is l
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from incentives.payees import Payee
@@ -18,7 +17,8 @@ from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
 from node.client_money import ClientMoney
 from node.client_session import ClientSession, Listener, Request
 from node.diagnosis import diagnose
-from node.directory import Directory, NodeRecord
+from node.directory import Directory
+from node.downstream import dial_node
 from node.errors import NodeError, NoRoute
 from node.network import Network
 from node.refusals import FailureCode
@@ -32,7 +32,7 @@ from verification.routes import AUDIT_NONE, ZERO_HASH, Route, RouteStage, profil
 
 log = logging.getLogger(__name__)
 
-MAX_ROUTE_ATTEMPTS = 5
+MAX_ROUTE_ATTEMPTS = 6
 RECOVERY_SECONDS = 30.0
 """From the loss of a stage to a route without it; then the partial text is handed over."""
 ROUTE_SECONDS = 3600
@@ -86,25 +86,12 @@ class Client:
         Raises: PromptTooLong, NoRoute, PriceTooHigh, SessionFailed (of the last attempt), ChainError.
         """
         self._check_length(request)
-        to_try = self._from(frozenset())
-        attempts, last = 0, NoRoute([], self._context.model.num_blocks)
-        problem: NodeError | None = None
-        while to_try and attempts < MAX_ROUTE_ATTEMPTS:
-            excluded = to_try.pop(0)
-            try:
-                stages = await self._plan(excluded, request)
-                attempts += 1
-                wanted = Wanted(request, request.prompt, secrets.token_bytes(32), 0, ZERO_HASH)
-                run = await self._open_on(stages, wanted)
-            except SessionFailed as error:
-                log.warning("attempt %d: %s", attempts, error)
-                problem = error
-                to_try = [*(excluded | {suspect} for suspect in self._suspects(error, stages)), *to_try]
-            except (NoRoute, PriceTooHigh) as error:
-                problem = problem or error
-            else:
-                return ClientSession(run, request, self, on_recovery)
-        raise problem or last
+
+        def wanted() -> Wanted:
+            return Wanted(request, request.prompt, secrets.token_bytes(32), 0, ZERO_HASH)
+
+        run = await self._search([frozenset()], wanted, request)
+        return ClientSession(run, request, self, on_recovery)
 
     def _check_length(self, request: Request) -> None:
         limit = self._context.model.max_positions
@@ -116,34 +103,59 @@ class Client:
     async def reopen(self, session: ClientSession, failure: SessionFailed) -> RouteRun:
         """See Opener: first without the stage that failed, then without the one that said so, then with both again."""
         old = session.run
-        paid = await old.pay_delivered()
-        await self.money.give_back(old.opened.channel.channel)
-        suspects = self._suspects(failure, old.opened.route.stages)
-        to_try = [exclusion for suspect in suspects for exclusion in self._from(frozenset({suspect}))] + [frozenset()]
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        problem: NodeError = failure
-        for attempt, excluded in enumerate(to_try[:MAX_ROUTE_ATTEMPTS], start=1):
-            session.epoch += 1
-            wanted = Wanted(
-                session.request, session.known, old.opened.route.nonce, session.epoch, old.opened.digest, paid
-            )
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    return await self._open_on(await self._plan(excluded, session.request), wanted, at_once=True)
-            except SessionFailed as error:
-                log.warning("recovery, attempt %d: %s", attempt, error)
-                problem = error
-                await asyncio.sleep(min(error.retry_after_ms / 1000, max(0.0, deadline - time.monotonic())))
-            except (NoRoute, PriceTooHigh) as error:
-                log.info("recovery, attempt %d: %s", attempt, error)
-            except TimeoutError:
-                break
-        raise NoRoute([], self._context.model.num_blocks) from problem
+        await old.pay_delivered()
+        await self.money.give_back(old.opened.channel.channel, old.owing)
 
-    def _from(self, excluded: frozenset[Address]) -> list[frozenset[Address]]:
-        """What to leave out: first those that failed lately too, then only what must be."""
-        shunned = self._shunned.nodes() | excluded
-        return [shunned, excluded] if shunned != excluded else [excluded]
+        def wanted() -> Wanted:
+            session.epoch += 1
+            route = old.opened.route
+            return Wanted(
+                session.request, session.known, route.nonce, session.epoch, old.opened.digest, session.promises
+            )
+
+        suspects = self._suspects(failure, old.opened.route.stages)
+        to_try = [*(frozenset({suspect}) for suspect in suspects), frozenset[Address]()]
+        try:
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                return await self._search(to_try, wanted, session.request, at_once=True)
+        except TimeoutError as error:
+            raise NoRoute([], self._context.model.num_blocks) from error
+
+    async def _search(
+        self, to_try: list[frozenset[Address]], wanted: Callable[[], Wanted], request: Request, *, at_once: bool = False
+    ) -> RouteRun:
+        """The first route that all its stages accept, without the first set of nodes, or the next one, and so on.
+
+        A node that is lost on the way is left out of what is tried after it; one that only said no, or whose neighbour
+        said so, gives two sets more to leave out. Raises: SessionFailed, NoRoute, PriceTooHigh, ChainError.
+        """
+        problem: NodeError = NoRoute([], self._context.model.num_blocks)
+        for attempt in range(1, MAX_ROUTE_ATTEMPTS + 1):
+            stages: tuple[RouteStage, ...] = ()
+            while to_try and not stages:
+                try:
+                    stages = await self._plan(to_try[0], request)
+                except (NoRoute, PriceTooHigh) as error:
+                    problem = error if isinstance(problem, NoRoute) else problem
+                    to_try.pop(0)
+            if not stages:
+                break
+            lost_before = self._shunned.nodes()
+            try:
+                return await self._open_on(stages, wanted(), at_once=at_once)
+            except PriceTooHigh as error:
+                problem = error if isinstance(problem, NoRoute) else problem
+                to_try.pop(0)
+            except SessionFailed as error:
+                log.warning("attempt %d: %s", attempt, error)
+                problem = error
+                suspects = self._suspects(error, stages)
+                if not self._shunned.nodes() - lost_before:
+                    excluded = to_try.pop(0)
+                    to_try[:0] = [more for suspect in suspects if (more := excluded | {suspect}) not in to_try]
+                if at_once:
+                    await asyncio.sleep(error.retry_after_ms / 1000)
+        raise problem
 
     async def diagnose(self, run: RouteRun) -> SessionFailed | None:
         """See Opener."""
@@ -151,7 +163,7 @@ class Client:
 
     async def retire(self, run: RouteRun) -> None:
         """See Opener."""
-        await self.money.give_back(run.opened.channel.channel)
+        await self.money.give_back(run.opened.channel.channel, run.owing)
 
     def _suspects(self, error: SessionFailed, stages: Sequence[RouteStage]) -> list[Address]:
         """Whom to do without: the stage that is said to have failed, or else its neighbour, which said so."""
@@ -163,12 +175,18 @@ class Client:
         return [nodes[accused], *([nodes[accuser]] if 0 <= accuser < len(nodes) else [])]
 
     async def _plan(self, excluded: frozenset[Address], request: Request) -> tuple[RouteStage, ...]:
+        """Without what failed a moment ago, if that is possible. Raises: NoRoute."""
         context = self._context
         records = await context.directory.records()
-        stages = plan_stages(
-            records.values(), context.model.manifest, context.model.num_blocks,
-            context.network.deployment.params.min_stake, excluded,
-        )  # fmt: skip
+        minimum, model = context.network.deployment.params.min_stake, context.model
+
+        def plan(left_out: frozenset[Address]) -> tuple[RouteStage, ...]:
+            return plan_stages(records.values(), model.manifest, model.num_blocks, minimum, left_out)
+
+        try:
+            stages = plan(excluded | self._shunned.nodes())
+        except NoRoute:
+            stages = plan(excluded)
         factor = URGENT_MULTIPLE if request.is_urgent else 1
         return tuple(replace(stage, ask=factor * stage.ask) for stage in stages)
 
@@ -184,7 +202,7 @@ class Client:
             draft = await asyncio.to_thread(self._draft, stages, wanted, channel)
             run = await self._accept(draft, wanted)
         except BaseException:  # nothing was promised on it yet
-            await self.money.give_back(channel.channel)
+            await self.money.give_back(channel.channel, channel.owing)
             raise
         if self._context.keeps_reserve:
             self.money.reserve(need)
@@ -214,10 +232,10 @@ class Client:
         """Get every stage's signature on the route, then attach to the last stage."""
         context, stages = self._context, draft.route.stages
         records = await context.directory.records()
-        control = await self._dial(records[stages[0].node], 0, draft.route)
+        control = await self._dial(stages[0].node, 0, draft.route)
         try:
-            held = await exchange_open(control, draft, wanted, records)
-            tokens = await self._dial(records[stages[-1].node], len(stages) - 1, draft.route)
+            agreed = await exchange_open(control, draft, wanted, records)
+            tokens = await self._dial(stages[-1].node, len(stages) - 1, draft.route)
         except BaseException:
             await control.close()
             raise
@@ -227,12 +245,22 @@ class Client:
             await control.close()
             await tokens.close()
             raise
-        opened = OpenRoute(draft.route, draft.digest, draft.price, draft.payees, draft.channel, control, tokens, held)
+        opened = OpenRoute(
+            draft.route,
+            draft.digest,
+            draft.price,
+            draft.payees,
+            draft.channel,
+            control,
+            tokens,
+            agreed.held,
+            agreed.due,
+        )
         return RouteRun(opened, wanted.known, Wallet(context.signer, context.book), context.model.vocab_size)
 
-    async def _dial(self, record: NodeRecord, stage: int, route: Route) -> Stream:
+    async def _dial(self, node: Address, stage: int, route: Route) -> Stream:
         try:
-            return await self._context.transport.dial(record.endpoint, record.peer)
+            return await dial_node(self._context.directory, self._context.transport, node)
         except NodeError as error:
             raise failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
 

@@ -56,8 +56,12 @@ class ClientMoney:
         finally:
             self._mining.pop(planned.channel, None)
 
-    async def give_back(self, channel: bytes) -> None:
-        """Nothing runs on a channel any more; one that is still being mined is not taken for idle before it is."""
+    async def give_back(self, channel: bytes, owing: int) -> None:
+        """Nothing runs on a channel any more; one that is still being mined is not taken for idle before it is.
+
+        owing: the most that its stages can have worked for and were not promised.
+        """
+        await asyncio.to_thread(self.book.set_owing, channel, owing)
         if (mining := self._mining.get(channel)) is None:
             await asyncio.to_thread(self.book.set_state, channel, "open")
         else:

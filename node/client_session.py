@@ -10,6 +10,7 @@ from incentives.errors import ChainError
 from incentives.payees import Payee
 from node.client_errors import SessionFailed
 from node.errors import NodeError
+from node.messages import MAX_PROMISES, VoucherMessage
 from node.patience import Patience
 from node.refusals import FailureCode
 from node.route_run import RouteRun
@@ -133,6 +134,12 @@ class ClientSession:
     def generated(self) -> tuple[int, ...]:
         """The tokens so far, also after a failure."""
         return tuple(self._generated)
+
+    @property
+    def promises(self) -> tuple[VoucherMessage, ...]:
+        """The last voucher of each route so far, for stages that were on one and are to be on another."""
+        last = [run.last_voucher for run in (*self._done, self.run)]
+        return tuple(voucher for voucher in last if voucher is not None)[-MAX_PROMISES:]
 
     @property
     def known(self) -> tuple[int, ...]:

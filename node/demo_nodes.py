@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,12 @@ class DemoPlan:
     chain: Literal["auto", "anvil", "embedded"]
     model: Path = DEFAULT_MODELS["exact"]
     profile: Profile = "exact"
+    replicas: int = 1
+    """Nodes for each span; the chain's accounts are enough for eight in all."""
+    restart: bool = False
+    """Start a node again that dies."""
+    settings: Mapping[str, int | float | bool] = field(default_factory=dict)
+    """Of node.toml, beyond what a demo needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +82,20 @@ def node_processes(plan: DemoPlan, folder: Path, rpc_url: str) -> Iterator[DemoN
     """Start the node processes; they wait for the deployment and their stake, and end with this block or this process."""
     nodes = tuple(_prepare(index, span, plan, folder, rpc_url) for index, span in enumerate(_spans(plan)))
     configs = [folder / f"node{index}" / "node.toml" for index in range(len(nodes))]
-    supervisor = spawn_nodes(configs, folder / "supervisor.log")
+    supervisor = spawn_nodes(configs, folder / "supervisor.log", restart=plan.restart)
     try:
         yield DemoNodes(nodes, supervisor)
     finally:
         stop_nodes(supervisor)
 
 
-def spawn_nodes(configs: list[Path], log: Path, threads: int = 1) -> "subprocess.Popen[bytes]":
+def spawn_nodes(
+    configs: list[Path], log: Path, threads: int = 1, *, restart: bool = False
+) -> "subprocess.Popen[bytes]":
     """`tally node start` for all configurations, as a process that ends with this one."""
     options = [option for config in configs for option in ("--config", str(config))]
     command = [sys.executable, "-m", "node", "node", "start", *options, "--wait", str(READY_SECONDS), "--watch-stdin"]
+    command += ["--restart"] if restart else []
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own command line
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
@@ -108,7 +117,7 @@ def stop_nodes(supervisor: "subprocess.Popen[bytes]") -> None:
 def _spans(plan: DemoPlan) -> list[Span]:
     blocks = ModelSpec.from_folder(plan.model).num_blocks
     edges = [index * blocks // plan.nodes for index in range(plan.nodes + 1)]
-    return [Span(start, end) for start, end in pairwise(edges)]
+    return [Span(start, end) for start, end in pairwise(edges)] * plan.replicas
 
 
 def _prepare(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str) -> DemoNode:
@@ -125,7 +134,7 @@ def _prepare(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str)
         "rpc_url": rpc_url,
         "deployment": str(folder / DEPLOYMENT_FILE),
     }
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items()]
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in (values | dict(plan.settings)).items()]
     config = home / "node.toml"
     config.write_text("".join(lines) + "settle_every_seconds = 0.5\n")
     settings = load_node_settings(config)

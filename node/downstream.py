@@ -2,18 +2,23 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 from node.admission import Admitted
 from node.directory import Directory
-from node.errors import MalformedMessage, NodeError
+from node.errors import MalformedMessage, NodeError, PeerUnreachable
 from node.messages import Accept, Accepted, Failure, Open, message_frame, message_of
 from node.refusals import FailureCode, Refused, opening_seconds
 from node.transport import Stream, Transport
 from node.wire import Frame, FrameType
+from verification.addresses import Address
 from verification.routes import MAX_STAGES
 
 log = logging.getLogger(__name__)
+
+FRESH_SECONDS = 0.5
+"""A reading of the chain that is no older serves all who found a node gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,7 @@ async def open_downstream(
     index = admitted.stage + 1
     node = admitted.route.stages[index].node
     try:
-        record = await directory.record(node)
-        stream = await transport.dial(record.endpoint, record.peer)
+        stream = await dial_node(directory, transport, node)
     except NodeError as error:
         log.info("stage %d (%s) cannot be reached: %s", index, node, error)
         raise _unreachable(index, node) from error  # no details: they would map this node's network for strangers
@@ -43,6 +47,18 @@ async def open_downstream(
     except BaseException:
         await stream.close()
         raise
+
+
+async def dial_node(directory: Directory, transport: Transport, node: Address) -> Stream:
+    """Dial a node; where nobody answers, look whether it has moved since. Raises: UnknownNode, PeerError's leaves."""
+    record, asked = await directory.record(node), time.monotonic()
+    try:
+        return await transport.dial(record.endpoint, record.peer)
+    except PeerUnreachable:
+        moved = (await directory.records(newer_than=asked - FRESH_SECONDS)).get(node)
+        if moved is None or moved.endpoint == record.endpoint:
+            raise
+    return await transport.dial(moved.endpoint, moved.peer)
 
 
 async def _exchange(stream: Stream, opening: Open, admitted: Admitted, index: int) -> Downstream:

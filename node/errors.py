@@ -1,7 +1,7 @@
 """Errors of the node package.
 
 NodeError
-├── NoRoute                  the reachable nodes do not cover every block
+├── NoRoute                  the reachable nodes do not cover every block; records and measurements: routing_errors.py
 ├── UnknownNode              no such node in the directory
 ├── PeerError
 │   ├── PeerClosed           the other side ended the stream, or the connection was lost

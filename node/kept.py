@@ -65,6 +65,13 @@ class Account:
     credit: SessionCredit
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    supersede: Callable[[], None]
+    over: asyncio.Event
+    """Set when the session is parked or freed."""
+
+
 class Shelf:
     """The sessions of one stage that are running or kept for a next route."""
 
@@ -77,7 +84,7 @@ class Shelf:
         self._keep_seconds = keep_seconds
         self._parked: dict[SessionKey, Kept] = {}
         self._timers: dict[SessionKey, asyncio.TimerHandle] = {}
-        self._running: dict[SessionKey, Callable[[], Awaitable[None]]] = {}
+        self._running: dict[SessionKey, _Running] = {}
         self._freeing: set[asyncio.Task[None]] = set()
 
     @property
@@ -87,8 +94,9 @@ class Shelf:
 
     async def take(self, key: SessionKey) -> Kept | None:
         """What is kept of a session, which is its new route's from here on; a route that still runs is ended first."""
-        if (supersede := self._running.get(key)) is not None:
-            await supersede()
+        if (running := self._running.get(key)) is not None:
+            running.supersede()
+            await running.over.wait()
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
         return self._parked.pop(key, None)
@@ -97,16 +105,22 @@ class Shelf:
         """For a session of which nothing is kept."""
         return Kept(key, OutputLog(self._budget))
 
-    def runs(self, kept: Kept, supersede: Callable[[], Awaitable[None]]) -> None:
-        """The session has a route; `supersede` ends it and returns when the session is parked."""
-        self._running[kept.key] = supersede
+    def runs(self, kept: Kept, supersede: Callable[[], None]) -> None:
+        """The session has a route; `supersede` has it end soon."""
+        self._running[kept.key] = _Running(supersede, asyncio.Event())
 
     async def put(self, kept: Kept, *, keep: bool) -> None:
         """The session's route has ended: keep it for a while, or free it."""
-        self._running.pop(kept.key, None)
-        if not keep:
-            await self._release(kept)
-            return
+        try:
+            if keep:
+                self._park(kept)
+            else:
+                await self._release(kept)
+        finally:
+            if (running := self._running.pop(kept.key, None)) is not None:
+                running.over.set()
+
+    def _park(self, kept: Kept) -> None:
         self._parked[kept.key] = kept
         loop = asyncio.get_running_loop()
         self._timers[kept.key] = loop.call_later(self._keep_seconds, self._expire, kept)

@@ -23,6 +23,7 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_MESSAGE_STAGES = 128
 MAX_PAYEES = 256
 MAX_REASON_CHARS = 500
+MAX_PROMISES = 16
 MAX_PREFIX_KEYS = 256
 """Of 64 tokens each: longer prompts are reused up to there."""
 AMOUNT_BYTES = 12
@@ -113,12 +114,12 @@ class Open(_Tagged, frozen=True):
     max_tokens: Count
     prefix: PrefixKeys = ()
     """Names of the prompt's first pages, each for all tokens up to its end: a stage that has them need not compute them."""
-    paid: VoucherMessage | None = None
-    """The last voucher of the route before, where this one takes its place."""
+    paid: Annotated[tuple[VoucherMessage, ...], Meta(max_length=MAX_PROMISES)] = ()
+    """The last voucher of each route that this one takes the place of."""
 
 
 class Accept(_Part, frozen=True):
-    """One stage's agreement to a route. `due`: what it has already earned on the channel, for the whole route.
+    """One stage's agreement to a route. `earned`: for all its work on the channel so far, by its own book and for the whole route.
 
     `held`: positions of the prompt that it has, from a remembered prefix or from the route before.
     """
@@ -126,7 +127,7 @@ class Accept(_Part, frozen=True):
     stage: U32
     node: Address20
     signature: Signature64
-    due: Amount12
+    earned: Amount12
     held: U32 = 0
 
 

@@ -44,8 +44,8 @@ class Wanted:
     nonce: bytes
     epoch: int
     previous: bytes
-    paid: VoucherMessage | None = None
-    """The last promise on the route before."""
+    paid: tuple[VoucherMessage, ...] = ()
+    """The last promise on each route before."""
 
     @property
     def tokens_left(self) -> int:
@@ -80,15 +80,22 @@ class Draft:
         )
 
 
-async def exchange_open(
-    control: Stream, draft: Draft, wanted: Wanted, signers: dict[Address, NodeRecord]
-) -> tuple[int, ...]:
-    """Get every stage's signature on the route; returns the positions that each holds. Raises: SessionFailed."""
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the stages said with their signatures: the positions that each holds, and the most that was not promised to one."""
+
+    held: tuple[int, ...]
+    due: int
+
+
+async def exchange_open(control: Stream, draft: Draft, wanted: Wanted, signers: dict[Address, NodeRecord]) -> "Agreed":
+    """Get every stage's signature on the route. Raises: SessionFailed."""
     answer = await _ask(control, draft.opening(wanted), draft.route, 0)
     if not isinstance(answer, Accepted):
         raise failure(FailureCode.PROTOCOL, "answered an Open with something else", 0, draft.route)
     _check_acceptances(answer, draft, signers)
-    return _checked_held(answer, draft, len(wanted.known))
+    due = max(0, max(amount_of(accept.earned) for accept in answer.accepts) - draft.channel.cumulative)
+    return Agreed(_checked_held(answer, draft, len(wanted.known)), due)
 
 
 async def attach(tokens: Stream, draft: Draft) -> None:
@@ -138,8 +145,9 @@ def _check_acceptances(answer: Accepted, draft: Draft, records: dict[Address, No
             raise failure(FailureCode.SIGNATURE, str(error), accept.stage, route) from error
         if signer != records[stage.node].signer:
             raise failure(FailureCode.SIGNATURE, "the acceptance is not signed by the node's key", accept.stage, route)
-        if amount_of(accept.due) > route.window * draft.price.decode_cost(1):
-            text = "the stage claims more unpaid work than its credit allows"
+        due = amount_of(accept.earned) - draft.channel.cumulative
+        if due > min(route.window * draft.price.decode_cost(1), draft.channel.owing):
+            text = "the stage claims more unpaid work than its credit allows, or than it was given"
             raise failure(FailureCode.UNPAID, text, accept.stage, route)
 
 

@@ -36,7 +36,8 @@ EXPLAIN_SECONDS = 1.0
 class OpenRoute:
     """A route that every stage has accepted, with the streams at its two ends.
 
-    held: positions of the known tokens that each stage has already.
+    held: positions of the known tokens that each stage has already; due: what stages have worked for on the channel and were
+    not promised, which the first voucher makes good.
     """
 
     route: Route
@@ -47,6 +48,7 @@ class OpenRoute:
     control: Stream
     tokens: Stream
     held: tuple[int, ...]
+    due: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class RouteRun:
         self._wallet = wallet
         self._vocab_size = vocab_size
         self._session = opened.route.nonce[:16]
-        self._base = opened.channel.cumulative
+        self._base = opened.channel.cumulative + opened.due
         self._paid_positions = 0
         self._positions = opened.held[0]
         self._delivered = 0
@@ -80,6 +82,13 @@ class RouteRun:
     def paid(self) -> int:
         """Promised on this route."""
         return 0 if self.last_voucher is None else amount_of(self.last_voucher.cumulative) - self._base
+
+    @property
+    def owing(self) -> int:
+        """The most that the stages can have worked for and were not promised."""
+        if self.last_voucher is None:
+            return self.opened.channel.owing
+        return max(0, self._cost(self._positions) - self.paid)
 
     @property
     def positions(self) -> int:

@@ -27,7 +27,6 @@ from node.messages import (
     Failure,
     Open,
     Probe,
-    VoucherMessage,
     amount_bytes,
     amount_of,
     message_frame,
@@ -106,6 +105,7 @@ class StageServer:
         self._prefixes = Prefixes(self.batcher)
         self._parts = SessionParts(context.engine, self.batcher, context.ledger, context.network, limits.idle_seconds)
         self._listener: Listener | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> Listener:
         """Listen. Raises: PortInUse."""
@@ -118,6 +118,7 @@ class StageServer:
             await self._listener.close()
         await self._shelf.close()
         await self.batcher.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     @property
     def active_sessions(self) -> int:
@@ -197,8 +198,9 @@ class StageServer:
         if account is None:
             return
         terms, credit = account.terms, account.credit
-        if isinstance(opening.paid, VoucherMessage) and amount_of(opening.paid.cumulative) > credit.paid:
-            signed, work = signed_voucher(terms, opening.paid), session_work(terms.digest, opening.paid.positions)
+        own = [each for each in opening.paid if each.work == session_work(terms.digest, each.positions)]
+        if own and amount_of(own[-1].cumulative) > credit.paid:
+            signed, work = signed_voucher(terms, own[-1]), own[-1].work
             domain, locked = self._context.network.money_domain, credit.locked
             check_voucher(signed, domain, channel=terms.route.channel, locked=locked, previous=credit.paid, work=work)
             await asyncio.to_thread(self._context.ledger.hold_voucher, signed)
@@ -227,7 +229,13 @@ class StageServer:
         finally:
             self._sessions.pop(admitted.digest, None)
             if downstream is not None:
-                await downstream.stream.close()
+                self._close_soon(downstream.stream)
+
+    def _close_soon(self, stream: Stream) -> None:
+        """A neighbour that is stopped takes a second to be given up, and a client may be waiting for the session's cache."""
+        task = asyncio.create_task(stream.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _run_session(
         self, stream: Stream, downstream: Downstream | None, admitted: Admitted, opening: Open, kept: Kept
@@ -253,7 +261,7 @@ class StageServer:
             stage=session.terms.stage,
             node=address_bytes(self._context.terms.node),
             signature=self._context.signer.sign_digest(session.terms.digest),
-            due=amount_bytes(session.money.due),
+            earned=amount_bytes(session.money.earned_before),
             held=session.held,
         )
 

@@ -44,7 +44,7 @@ class SessionMoney:
         if not terms.is_provisional:
             self._mined.set()
         account = parts.ledger.open_channel(terms.route.channel, terms.key, terms.payees, terms.stage)
-        self.due = max(0, account.earned - account.cumulative)
+        self.earned_before = account.earned
         self.credit = SessionCredit(
             terms.price, terms.prompt_tokens, terms.route.window, account.earned, account.cumulative, account.cumulative,
             terms.locked, held,

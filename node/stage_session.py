@@ -23,6 +23,7 @@ from verification.routes import prompt_root
 
 log = logging.getLogger(__name__)
 
+REASON_SECONDS = 0.05
 FIRST_WORK_SECONDS = 10.0
 """A session that is open but does not begin holds a place for this long."""
 
@@ -78,10 +79,9 @@ class StageSession:
         """How far this stage is, for the client."""
         return Progress(self._received, self.credit.positions, self._parts.batcher.waiting_rows)
 
-    async def supersede(self) -> None:
-        """End this route, because a newer one of the session is here."""
+    def supersede(self) -> None:
+        """End this route soon, because a newer one of the session is here."""
         self._superseded.set()
-        await self.ended.wait()
 
     async def run(self) -> bool:
         """Serve until the session ends; both neighbours have been told. Returns whether the cache is worth keeping."""
@@ -91,14 +91,24 @@ class StageSession:
             readers.append(asyncio.create_task(self._read_downstream(self._streams.downstream)))
         try:
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
-            errors = [task.exception() for task in readers if task in done]
-            if errors[0] is None or self._closed:
+            error = next(iter(done)).exception()
+            if error is None or self._closed:
                 return False
-            refusal = refusal_of(errors[0])
-            await self._tell(errors[0], refusal)
+            error = await self._better_reason(readers, error)
+            refusal = refusal_of(error)
+            await self._tell(error, refusal)
             return refusal.code not in _FINAL
         finally:
             await self._end(readers)
+
+    async def _better_reason(self, readers: list[asyncio.Task[None]], error: BaseException) -> BaseException:
+        """A stream that broke says less than a neighbour who had time to say why: that the client has left, above all."""
+        if refusal_of(error).code is not FailureCode.STAGE_LOST or not isinstance(error.__cause__, NodeError):
+            return error
+        done, _ = await asyncio.wait(readers, timeout=REASON_SECONDS, return_when=asyncio.ALL_COMPLETED)
+        reasons = [task.exception() for task in done]
+        left = [each for each in reasons if each is not None and refusal_of(each).code is FailureCode.PEER_LOST]
+        return left[0] if left else error
 
     async def _end(self, readers: list[asyncio.Task[None]]) -> None:
         for task in readers:

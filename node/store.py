@@ -40,6 +40,7 @@ MIGRATIONS: tuple[str, ...] = (
         state TEXT NOT NULL CHECK (state IN ('planned', 'open', 'busy', 'closing', 'reclaimed'))
     ) STRICT;
     """,
+    "ALTER TABLE opened_channels ADD COLUMN owing TEXT NOT NULL DEFAULT '0';",
 )
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 BENCHMARKS = {
+    "concurrency": "benchmarks.concurrency",
     "exact-equal": "benchmarks.exact_equal",
     "exact-quality": "benchmarks.exact_quality",
     "exact-speed": "benchmarks.exact_speed",
+    "failover": "benchmarks.failover",
     "first-light": "benchmarks.first_light",
 }
 LIBRARIES = ("torch", "transformers", "aiohttp", "web3")

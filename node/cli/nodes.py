@@ -103,6 +103,9 @@ def start(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once it serves; `tally node stop` stops it.")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="With several configurations: start a node again that has died.")
+    ] = False,
     watch_stdin: Annotated[bool, typer.Option("--watch-stdin", hidden=True)] = False,
 ) -> None:
     """Serve the node's blocks until SIGTERM or Ctrl-C."""
@@ -111,10 +114,10 @@ def start(
         started = [_spawn_detached(config, settings, wait) for config, settings in zip(configs, nodes, strict=True)]
         for process, settings in zip(started, nodes, strict=True):
             _await_ready(process, settings.data_dir, START_SECONDS + wait)
-    elif len(nodes) > 1:
+    elif len(nodes) > 1 or restart:
         from node.supervisor import run_nodes
 
-        raise typer.Exit(run_nodes(nodes, wait, watch_stdin=watch_stdin))
+        raise typer.Exit(run_nodes(nodes, wait, watch_stdin=watch_stdin, restart=restart))
     else:
         _serve(nodes[0], wait, watch_stdin)
 

@@ -10,10 +10,8 @@ import pytest
 import pytest_asyncio
 
 from node.client import Client
-from node.client_errors import SessionFailed
 from node.client_session import ClientSession, Recovery, Request
 from node.network import Network
-from node.refusals import FailureCode
 from sharding.sampling import SamplingParams
 from sharding.span import Span
 from tests.node.swarm import (

@@ -375,12 +375,14 @@ async def test_credit_counts_over_sessions_of_a_channel(swarm: Swarm, monkeypatc
     for _ in range(2):
         session = await swarm.client.open(request(max_tokens=30))
         channel = session.run.opened.channel.channel
+        session.run._base = session.run.opened.channel.cumulative  # and never makes good what is due
         count = 0
         with pytest.raises(SessionFailed):
             async for _ in session.tokens():
                 count += 1
         await session.abandon()
         await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
+        swarm.context.book.set_owing(channel, session.run.owing)
         swarm.context.book.set_state(channel, "open")  # the cheat reuses the channel that its book calls spoilt
         produced.append(count)
     swarm.context.book.set_state(channel, "busy")
@@ -389,7 +391,7 @@ async def test_credit_counts_over_sessions_of_a_channel(swarm: Swarm, monkeypatc
 
 
 async def test_closing_without_paying_leaves_a_debt_that_the_next_session_shows(swarm: Swarm) -> None:
-    """What a stage did and was not paid for is in the `due` of its next acceptance."""
+    """What a stage did and was not paid for is seen in its next acceptance."""
     session = await swarm.client.open(request(max_tokens=30))
     async for _ in session.tokens():
         if len(session.generated) == 3:
@@ -398,15 +400,23 @@ async def test_closing_without_paying_leaves_a_debt_that_the_next_session_shows(
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
     channel = session.run.opened.channel.channel
     held = swarm.stages[0].ledger.held(channel)
-    owed = held.earned - held.cumulative
+    owed = held.earned - swarm.context.book.get(channel).cumulative
     swarm.context.book.set_state(channel, "open")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
-        patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
-        await Client(replace(swarm.context, window=1)).open(request())
-    swarm.context.book.set_state(channel, "busy")
+    for window, owing in ((1, owed), (4, owed - 1)):
+        swarm.context.book.set_owing(channel, owing)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
+            patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
+            await Client(replace(swarm.context, window=window)).open(request())
+        assert caught.value.code == FailureCode.UNPAID, "past the window's credit, or past what was ever asked for"
+    swarm.context.book.set_owing(channel, session.run.owing)
+    tokens, report = await generate(swarm.client, request(max_tokens=30))
+    await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
+    held = swarm.stages[0].ledger.held(channel)
 
     assert owed in (2 * 8 * 10**12, 3 * 8 * 10**12)
-    assert caught.value.code == FailureCode.UNPAID, "a window of one token is less than what the stages say is due"
+    assert (report.channel, len(tokens), held.earned) == (channel, 30, held.cumulative), (
+        "the next session makes it good"
+    )
 
 
 async def hostile_open(swarm: Swarm, change: Callable[[object], object]) -> SessionFailed:
