@@ -48,7 +48,7 @@ class RoutePrice:
         """
         if not any(held):
             return self.prefill_cost(tokens)
-        owed = sum(price * max(0, tokens - have) for price, have in zip(self.per_stage, held, strict=True))
+        owed = sum(price * max(0, _counted(tokens) - have) for price, have in zip(self.per_stage, held, strict=True))
         return -(-owed // PREFILL_DISCOUNT)
 
     def session_cost(self, prompt_tokens: int, positions: int, held: Sequence[int] = ()) -> int:

@@ -65,6 +65,11 @@ class Admitted:
     """1 where the route pays this stage at least twice its ask, else 0."""
 
     @property
+    def span(self) -> Span:
+        """The blocks that this stage computes: all that the node has, or some of them."""
+        return self.route.stages[self.stage].span
+
+    @property
     def is_first(self) -> bool:
         """Whether this stage takes tokens."""
         return self.stage == 0
@@ -148,7 +153,7 @@ class Admission:
             raise Refused(
                 FailureCode.WRONG_ROUTE, f"the stages do not cover blocks 0:{terms.num_blocks} once and in order"
             )
-        if (own.start, own.end) != (terms.span.start, terms.span.end):
+        if not terms.span.start <= own.start < own.end <= terms.span.end:
             raise Refused(FailureCode.WRONG_ROUTE, f"this node serves blocks {terms.span}, not {own.start}:{own.end}")
         if own.ask < terms.ask:
             raise Refused(

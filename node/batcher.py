@@ -24,7 +24,7 @@ SPEED_SHARE = 0.1
 """Of the newest pass in the running average of the speed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # tensors cannot be compared by ==
 class _Job:
     chunk: Chunk
     ready: Ready

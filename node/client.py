@@ -6,27 +6,27 @@ Where a stage of a running session is lost, it finds another route for what is l
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
+from incentives.errors import ChainError
 from incentives.payees import Payee
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
-from incentives.signing import Signer
-from node.channel_book import ChannelBook, OpenedChannel
+from node.channel_book import OpenedChannel
+from node.client_context import ClientContext
 from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
 from node.client_money import ClientMoney
-from node.client_session import ClientSession, Listener, Request
-from node.diagnosis import diagnose
-from node.directory import Directory
+from node.client_session import ClientSession, Listener
+from node.diagnosis import LOOKS, diagnose, slowest
 from node.downstream import dial_node
 from node.errors import NodeError, NoRoute
-from node.network import Network
+from node.gossip_routes import Planner
 from node.refusals import FailureCode
+from node.reports import Request
 from node.route_opening import Draft, Wanted, attach, exchange_open, failure
 from node.route_run import OpenRoute, RouteRun, Wallet
-from node.router import plan_stages
-from node.shunned import Shunned
-from node.transport import Stream, Transport
+from node.router import RouteWish
+from node.transport import Stream
 from verification.addresses import Address
 from verification.routes import AUDIT_NONE, ZERO_HASH, Route, RouteStage, profile_id, prompt_root, sampler_commitment
 
@@ -36,7 +36,6 @@ MAX_ROUTE_ATTEMPTS = 6
 RECOVERY_SECONDS = 30.0
 """From the loss of a stage to a route without it; then the partial text is handed over."""
 ROUTE_SECONDS = 3600
-DEFAULT_WINDOW_TOKENS = 16
 URGENT_MULTIPLE = 2
 GARBAGE = frozenset({
     FailureCode.MALFORMED, FailureCode.NOT_FINITE, FailureCode.OUT_OF_RANGE, FailureCode.SHAPE, FailureCode.TOKEN_RANGE,
@@ -45,39 +44,14 @@ GARBAGE = frozenset({
 """What a stage says of the one before it; a stage that is lost is named by the one before."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelTerms:
-    """What the client wants to be computed, as its own copy of the model's configuration and manifest says."""
-
-    manifest: bytes
-    profile: str
-    num_blocks: int
-    vocab_size: int
-    max_positions: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClientContext:
-    """What a client works with."""
-
-    network: Network
-    directory: Directory
-    transport: Transport
-    signer: Signer
-    book: ChannelBook
-    model: ModelTerms
-    window: int = DEFAULT_WINDOW_TOKENS
-    keeps_reserve: bool = True
-    """Deposit what a second route would cost, so that a lost stage is replaced without waiting for a block."""
-
-
 class Client:
     """Opens sessions on the network."""
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context
         self.money = ClientMoney(context.network, context.signer, context.book)
-        self._shunned = Shunned()
+        model, minimum = context.model, context.network.deployment.params.min_stake
+        self.planner = Planner(context.directory, context.gossip, model.manifest, model.profile, minimum)
 
     async def open(self, request: Request, on_recovery: Listener | None = None) -> ClientSession:
         """Open a session; where a stage fails, try routes without it, then without the stage that accused it.
@@ -86,6 +60,7 @@ class Client:
         Raises: PromptTooLong, NoRoute, PriceTooHigh, SessionFailed (of the last attempt), ChainError.
         """
         self._check_length(request)
+        await self.planner.freshen()
 
         def wanted() -> Wanted:
             return Wanted(request, request.prompt, secrets.token_bytes(32), 0, ZERO_HASH)
@@ -105,16 +80,35 @@ class Client:
         old = session.run
         await old.pay_delivered()
         await self.money.give_back(old.opened.channel.channel, old.owing)
+        suspects = self._suspects(failure, old.opened.route.stages)
+        return await self._go_on(session, [*(frozenset({suspect}) for suspect in suspects), frozenset[Address]()])
+
+    async def slowest(self, run: RouteRun, seconds_per_token: float) -> SessionFailed | None:
+        """See Opener."""
+        records = await self._context.directory.records()
+        return await slowest(run, self._context.transport, records, seconds_per_token / LOOKS)
+
+    async def elsewhere(self, session: ClientSession, slow: SessionFailed) -> RouteRun | None:
+        """See Opener."""
+        old = session.run
+        await old.pay_delivered()
+        try:
+            run = await self._go_on(session, [frozenset({Address(slow.node)})])
+        except (NodeError, ChainError) as error:
+            log.info("no way round stage %d, which is slow: %s", slow.stage, error)
+            return None
+        await self.money.give_back(old.opened.channel.channel, old.owing)
+        return run
+
+    async def _go_on(self, session: ClientSession, to_try: list[frozenset[Address]]) -> RouteRun:
+        """Another route for what is left of a session."""
+        old = session.run.opened
 
         def wanted() -> Wanted:
             session.epoch += 1
-            route = old.opened.route
-            return Wanted(
-                session.request, session.known, route.nonce, session.epoch, old.opened.digest, session.promises
-            )
+            known, promises = session.known, session.promises
+            return Wanted(session.request, known, old.route.nonce, session.epoch, old.digest, promises)
 
-        suspects = self._suspects(failure, old.opened.route.stages)
-        to_try = [*(frozenset({suspect}) for suspect in suspects), frozenset[Address]()]
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
                 return await self._search(to_try, wanted, session.request, at_once=True)
@@ -140,7 +134,7 @@ class Client:
                     to_try.pop(0)
             if not stages:
                 break
-            lost_before = self._shunned.nodes()
+            lost_before = self.planner.shunned.nodes()
             try:
                 return await self._open_on(stages, wanted(), at_once=at_once)
             except PriceTooHigh as error:
@@ -150,7 +144,7 @@ class Client:
                 log.warning("attempt %d: %s", attempt, error)
                 problem = error
                 suspects = self._suspects(error, stages)
-                if not self._shunned.nodes() - lost_before:
+                if not self.planner.shunned.nodes() - lost_before:
                     excluded = to_try.pop(0)
                     to_try[:0] = [more for suspect in suspects if (more := excluded | {suspect}) not in to_try]
                 if at_once:
@@ -163,32 +157,38 @@ class Client:
 
     async def retire(self, run: RouteRun) -> None:
         """See Opener."""
+        self.planner.succeeded({stage.node for stage in run.opened.route.stages})
         await self.money.give_back(run.opened.channel.channel, run.owing)
+
+    def took(self, run: RouteRun, seconds: float) -> None:
+        """See Opener."""
+        self.planner.took(run.opened.route, seconds)
 
     def _suspects(self, error: SessionFailed, stages: Sequence[RouteStage]) -> list[Address]:
         """Whom to do without: the stage that is said to have failed, or else its neighbour, which said so."""
         nodes = [stage.node for stage in stages]
         accused = nodes.index(Address(error.node)) if error.node in nodes else 0
-        if error.code in (FailureCode.STAGE_LOST, FailureCode.IDLE):
-            self._shunned.add(nodes[accused])
+        if error.code == FailureCode.DRAINING:
+            self.planner.shunned.add(nodes[accused])
+            return [nodes[accused]]
         accuser = accused + 1 if error.code in GARBAGE else accused - 1
-        return [nodes[accused], *([nodes[accuser]] if 0 <= accuser < len(nodes) else [])]
+        suspects = [nodes[accused], *([nodes[accuser]] if 0 <= accuser < len(nodes) else [])]
+        if error.code in (FailureCode.STAGE_LOST, FailureCode.IDLE):
+            self.planner.failed(nodes[accused : accused + 1], shun=True)
+        elif error.code in GARBAGE:
+            self.planner.failed(suspects, shun=False)
+        return suspects
 
     async def _plan(self, excluded: frozenset[Address], request: Request) -> tuple[RouteStage, ...]:
-        """Without what failed a moment ago, if that is possible. Raises: NoRoute."""
-        context = self._context
-        records = await context.directory.records()
-        minimum, model = context.network.deployment.params.min_stake, context.model
-
-        def plan(left_out: frozenset[Address]) -> tuple[RouteStage, ...]:
-            return plan_stages(records.values(), model.manifest, model.num_blocks, minimum, left_out)
-
-        try:
-            stages = plan(excluded | self._shunned.nodes())
-        except NoRoute:
-            stages = plan(excluded)
-        factor = URGENT_MULTIPLE if request.is_urgent else 1
-        return tuple(replace(stage, ask=factor * stage.ask) for stage in stages)
+        """Raises: NoRoute, PriceTooHigh, ChainError."""
+        wish = RouteWish(
+            num_blocks=self._context.model.num_blocks,
+            seconds_per_unit=min(1.0, self._context.price_seconds / max(1, request.max_price)),
+            max_price=request.max_price,
+            distinct_owners=request.distinct_owners,
+            excluded=excluded,
+        )
+        return await self.planner.plan(wish, URGENT_MULTIPLE if request.is_urgent else 1)
 
     async def _open_on(self, stages: tuple[RouteStage, ...], wanted: Wanted, *, at_once: bool = False) -> RouteRun:
         """at_once: do not wait for the channel to be mined. Raises: SessionFailed, PriceTooHigh, ChainError."""
@@ -204,6 +204,7 @@ class Client:
         except BaseException:  # nothing was promised on it yet
             await self.money.give_back(channel.channel, channel.owing)
             raise
+        self.planner.opened(stages)
         if self._context.keeps_reserve:
             self.money.reserve(need)
         return run
@@ -259,10 +260,13 @@ class Client:
         return RouteRun(opened, wanted.known, Wallet(context.signer, context.book), context.model.vocab_size)
 
     async def _dial(self, node: Address, stage: int, route: Route) -> Stream:
+        began = time.perf_counter()
         try:
-            return await dial_node(self._context.directory, self._context.transport, node)
+            stream = await dial_node(self._context.directory, self._context.transport, node)
         except NodeError as error:
             raise failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
+        self.planner.dialled(node, time.perf_counter() - began)
+        return stream
 
     async def close(self) -> None:
         """Wait for transactions that were sent."""

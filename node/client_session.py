@@ -1,21 +1,20 @@
 """A whole generation: token by token over one route, and over the next one where a stage is lost."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from incentives.errors import ChainError
-from incentives.payees import Payee
 from node.client_errors import SessionFailed
 from node.errors import NodeError
 from node.messages import MAX_PROMISES, VoucherMessage
+from node.pace import Pace
 from node.patience import Patience
 from node.refusals import FailureCode
+from node.reports import Recovery, Report, Request, bills_of, channel_bill
 from node.route_run import RouteRun
-from sharding.sampling import SamplingParams
-from verification.routes import Route
 
 log = logging.getLogger(__name__)
 
@@ -28,70 +27,6 @@ MAX_FRUITLESS = 3
 """Further routes in a row that give no token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to generate."""
-
-    prompt: tuple[int, ...]
-    sampling: SamplingParams
-    max_tokens: int
-    max_price: int
-    """The most that one token may cost through all stages, in the smallest unit."""
-    stop_tokens: frozenset[int] = frozenset()
-    is_urgent: bool = False
-    """Pay every stage twice its ask, to go before those who do not."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageBill:
-    """One stage's part of the bill, in the smallest unit."""
-
-    payee: Payee
-    blocks: str
-    ask: int
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """A stage that was lost in the middle, and what going on without it took."""
-
-    stage: int
-    node: str
-    reason: str
-    replacement: str
-    replayed: int
-    """Tokens that some stage had to compute again, at the prefill price."""
-    seconds: float
-    """From noticing the loss to the next token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A finished generation. Seconds are wall time; amounts in the smallest unit."""
-
-    route: Route
-    """The last one."""
-    tokens: tuple[int, ...]
-    prompt_tokens: int
-    paid: int
-    stages: tuple[StageBill, ...]
-    """Of all routes, in their order."""
-    channel: bytes
-    """The last route's."""
-    channels: tuple[bytes, ...]
-    first_token_seconds: float
-    decode_seconds: float
-    reused: int = 0
-    """Tokens of the prompt that all stages still had from an earlier session."""
-    recoveries: tuple[Recovery, ...] = ()
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Decode speed: tokens after the first over the time they took."""
-        return (len(self.tokens) - 1) / self.decode_seconds if self.decode_seconds > 0 else 0.0
-
-
 class Opener(Protocol):
     """What finds another route for a generation that lost one, and the stage that holds one up."""
 
@@ -99,12 +34,24 @@ class Opener(Protocol):
         """Raises: NodeError where no route is left or the attempts are used up."""
         ...
 
+    async def slowest(self, run: RouteRun, seconds_per_token: float) -> SessionFailed | None:
+        """The stage that most of a token's time is spent in; None where there is no such stage."""
+        ...
+
+    async def elsewhere(self, session: "ClientSession", slow: SessionFailed) -> RouteRun | None:
+        """A route without a stage that slows this one down; None where there is no way round it."""
+        ...
+
     async def diagnose(self, run: RouteRun) -> SessionFailed | None:
         """Which stage keeps a token back; None where all are alive and at work."""
         ...
 
     async def retire(self, run: RouteRun) -> None:
-        """The route's channel is idle again."""
+        """The route has done all that was asked of it; its channel is idle again."""
+        ...
+
+    def took(self, run: RouteRun, seconds: float) -> None:
+        """A token went round the route's ring in so long."""
         ...
 
 
@@ -126,9 +73,13 @@ class ClientSession:
         self.epoch = run.opened.route.epoch
         """Of the last route that was asked for, accepted or not."""
         self._patience = Patience()
+        self._pace = Pace()
+        self._looking: asyncio.Task[SessionFailed | None] | None = None
         self._began = time.perf_counter()
         self._first_at = self._last_at = self._began
         self._reused = min(run.opened.held)
+        self.on_token: Callable[[int], object] = lambda count: None
+        """Hears how many tokens there are, for demonstrations and measurements."""
 
     @property
     def generated(self) -> tuple[int, ...]:
@@ -158,12 +109,11 @@ class ClientSession:
 
     def _note(self, token: int) -> None:
         now = time.perf_counter()
-        if self._generated:
-            self._patience.took(now - self._last_at)
-        else:
+        if not self._generated:
             self._first_at = now
         self._last_at = now
         self._generated.append(token)
+        self.on_token(len(self._generated))
 
     async def _first(self) -> int:
         """The first token of a route: everything known goes in."""
@@ -171,8 +121,43 @@ class ClientSession:
         return await self._await_token()
 
     async def _step(self, token: int) -> int:
+        if (moved := await self._moved()) is not None:
+            return moved
         await self.run.feed(token)
-        return await self._await_token()
+        began = time.perf_counter()
+        found = await self._await_token()
+        seconds = time.perf_counter() - began
+        for each in (self._patience, self._pace):
+            each.took(seconds)
+        self._opener.took(self.run, seconds)
+        return found
+
+    async def _moved(self) -> int | None:
+        """The next token by another route, where this one has become so slow that a new one pays."""
+        slow = self._slow_stage()
+        if slow is None:
+            return None
+        began = time.perf_counter()
+        run = await self._opener.elsewhere(self, slow)
+        if run is None:
+            return None
+        await self._take_over(run)
+        token = await self._first()
+        self._recovered(slow, time.perf_counter() - began)
+        return token
+
+    def _slow_stage(self) -> SessionFailed | None:
+        """What a look has found that began some tokens ago; a new one begins where it would pay. Tokens go on meanwhile."""
+        if self._looking is not None:
+            if not self._looking.done():
+                return None
+            looked, self._looking = self._looking, None
+            return None if looked.cancelled() or looked.exception() else looked.result()
+        replay_seconds = len(self.known) * max(self._first_at - self._began, 0.0) / len(self.request.prompt)
+        if self._pace.is_worth_moving(self.request.max_tokens - len(self._generated), replay_seconds):
+            self._pace.rest()
+            self._looking = asyncio.create_task(self._opener.slowest(self.run, self._pace.median))
+        return None
 
     async def _await_token(self) -> int:
         """Wait, and look into it when it takes too long. Raises: SessionFailed."""
@@ -212,9 +197,14 @@ class ClientSession:
 
     async def _change_route(self, lost: SessionFailed) -> None:
         """The old route's streams close last: its stages know of the new one by then, and keep what they have for it."""
-        run = await self._opener.reopen(self, lost)
+        await self._take_over(await self._opener.reopen(self, lost))
+
+    async def _take_over(self, run: RouteRun) -> None:
         self._done.append(self.run)
         self.run = run
+        self._pace.begin_anew()
+        if self._looking is not None:
+            self._looking.cancel()  # at a route that is no more
         await self._done[-1].abandon()
 
     def _recovered(self, lost: SessionFailed, seconds: float) -> None:
@@ -236,12 +226,15 @@ class ClientSession:
 
     async def abandon(self) -> None:
         """Close all streams; the stages free their caches when they see it. Idempotent."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         for run in (*self._done, self.run):
             await run.abandon()
 
     def _report(self) -> Report:
         runs = [*self._done, self.run]
-        bills = tuple(bill for run in runs if run.paid for bill in _bills(run, run.paid))
+        bills = tuple(bill for number, run in enumerate(runs) if run.paid for bill in bills_of(run, number))
         return Report(
             route=self.run.opened.route,
             tokens=self.generated,
@@ -249,17 +242,9 @@ class ClientSession:
             paid=sum(run.paid for run in runs),
             stages=bills,
             channel=self.run.opened.channel.channel,
-            channels=tuple(dict.fromkeys(run.opened.channel.channel for run in runs)),
+            channels=tuple({run.opened.channel.channel: channel_bill(run) for run in runs if run.paid}.values()),
             first_token_seconds=self._first_at - self._began,
             decode_seconds=self._last_at - self._first_at,
             reused=self._reused,
             recoveries=tuple(self._recoveries),
         )
-
-
-def _bills(run: RouteRun, paid: int) -> list[StageBill]:
-    opened = run.opened
-    return [
-        StageBill(payee, f"{stage.start}:{stage.end}", stage.ask, payee.share_of(paid))
-        for payee, stage in zip(opened.payees, opened.route.stages, strict=True)
-    ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from incentives.chain import Web3Chain
@@ -10,9 +11,8 @@ from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import ONE, parse_amount
 from node.channel_book import ChannelBook
-from node.cli.bills import bill_json, bill_table
+from node.cli.bills import bill_json, bill_table, recovery_line
 from node.cli.output import console, print_json, printable
-from node.client_session import Report
 from node.demo_nodes import DEPLOYMENT_FILE, READY_SECONDS, DemoNode, DemoNodes, DemoPlan
 from node.demo_report import (
     Holdings,
@@ -23,12 +23,14 @@ from node.demo_report import (
     transactions_of,
     transactions_table,
 )
+from node.demo_strike import Strike
 from node.errors import NodeStartFailed
 from node.generation import ClientModel, Generated, generate_text
 from node.keys import load_keys
 from node.lifetime import run_loop
 from node.model_folder import resolve_model
 from node.network import Network, from_deployment
+from node.reports import Recovery, Report
 from node.settings import DEFAULT_MAX_PRICE
 from node.store import Store
 from sharding.sampling import SamplingParams
@@ -102,12 +104,15 @@ class _Demo:
         self._nodes = nodes
         self._client = LocalSigner.dev_account(CLIENT_ACCOUNT, network.chain.chain_id)
         self._model = ClientModel.from_folder(plan.model, resolve_model(plan.model, plan.profile))
+        self._strike = Strike.draw(plan, nodes)
 
     def run(self, *, as_json: bool) -> None:
         before = self._holdings(None)
         first_block = self._network.chain.head().number + 1
         generated = self._generate(quiet=as_json)
         report = generated.report
+        if self._strike is not None:
+            self._strike.await_restarted()
         with console.status("nodes settle and collect", spinner="line"):
             self._await_collected(report)
             self._take_back(report)
@@ -119,37 +124,50 @@ class _Demo:
         names: dict[str, Address] = {"client": self._client.address}
         names |= {f"node {index}": node.owner.address for index, node in enumerate(self._nodes)}
         names["deployer"] = LocalSigner.dev_account(0, self._network.chain.chain_id).address
-        return read_holdings(self._network, names, [report.channel] if report else [])
+        return read_holdings(self._network, names, [each.channel for each in report.channels] if report else [])
 
     def _generate(self, *, quiet: bool) -> Generated:
         model = self._model
         request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens, MAX_PRICE)
         show = _ignore_piece if quiet else _print_piece
         show(self._plan.prompt)
-        generated = run_loop(generate_text(self._network, model, self._client, request, self._data_dir, show))
+        heard = _ignore_recovery if quiet else _print_recovery
+        if self._strike is not None and not quiet:
+            console.print(f"[dim]{self._strike}[/dim]")
+        watch = self._strike.watch if self._strike is not None else None
+        generated = run_loop(
+            generate_text(self._network, model, self._client, request, self._data_dir, show, heard, watch)
+        )
         show("\n\n")
         return generated
 
     def _await_collected(self, report: Report) -> None:
         """The nodes settle and collect by themselves; wait until nothing is left for any of them."""
-        payees, channels = tuple(bill.payee for bill in report.stages), self._network.channels
-        _poll(lambda: channels.state(report.channel).settled == report.paid, "settle")
-        for index in range(len(payees)):
-            _poll(lambda index=index: channels.collectable(payees, index) == 0, "collect")  # type: ignore[misc]
+        channels = self._network.channels
+        for bill in report.channels:
+            _poll(partial(lambda bill: channels.state(bill.channel).settled == bill.promised, bill), "settle")
+            for index in range(len(bill.payees)):
+                _poll(
+                    partial(lambda payees, index: channels.collectable(payees, index) == 0, bill.payees, index),
+                    "collect",
+                )
 
     def _take_back(self, report: Report) -> None:
-        """The client closes its channel and takes what was not spent back to its wallet."""
+        """The client closes its channels and takes what was not spent back to its wallet."""
         store = Store(self._data_dir)
         try:
-            key = ChannelBook(store, self._network.money_domain).get(report.channel).key
+            book = ChannelBook(store, self._network.money_domain)
+            keys = [book.get(bill.channel).key for bill in report.channels]
         finally:
             store.close()
         channels = self._network.channels
-        channels.close(self._client, key)
-        closes_at = channels.state(report.channel).closes_at
+        for key in keys:
+            channels.close(self._client, key)
+        closes_at = max(channels.state(bill.channel).closes_at for bill in report.channels)
         while time.time() <= closes_at:
             time.sleep(POLL_SECONDS)
-        channels.reclaim(self._client, key)
+        for key in keys:
+            channels.reclaim(self._client, key)
         channels.withdraw(self._client, channels.free_of(self._client.address))
 
     def _print(
@@ -163,7 +181,10 @@ class _Demo:
     ) -> None:
         profile = self._model.terms.profile
         if as_json:
-            print_json({"text": text, **bill_json(report, profile), **report_json(before, after, transactions)})
+            struck = {} if self._strike is None else {"strike": self._strike.as_json()}
+            print_json(
+                {"text": text, **bill_json(report, profile), **struck, **report_json(before, after, transactions)}
+            )
             return
         console.print(bill_table(report, profile))
         console.print(transactions_table(transactions))
@@ -181,6 +202,14 @@ def _poll(condition: Callable[[], bool], what: str) -> None:
 
 def _print_piece(piece: str) -> None:
     console.print(printable(piece), end="", markup=False, soft_wrap=True)
+
+
+def _print_recovery(recovery: Recovery) -> None:
+    console.print(f"\n[dim]{recovery_line(recovery)}[/dim]", highlight=False)
+
+
+def _ignore_recovery(recovery: Recovery) -> None:
+    """Programs find it in the JSON object."""
 
 
 def _ignore_piece(piece: str) -> None:

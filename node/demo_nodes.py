@@ -36,8 +36,10 @@ class DemoPlan:
     chain: Literal["auto", "anvil", "embedded"]
     model: Path = DEFAULT_MODELS["exact"]
     profile: Profile = "exact"
-    replicas: int = 1
-    """Nodes for each span; the chain's accounts are enough for eight in all."""
+    spares: int = 0
+    """Further nodes, for the first spans again; the chain's accounts are enough for eight nodes in all."""
+    strike_seed: int | None = None
+    """Picks the stage that is killed in mid-answer, and when; None kills none."""
     restart: bool = False
     """Start a node again that dies."""
     settings: Mapping[str, int | float | bool] = field(default_factory=dict)
@@ -117,7 +119,8 @@ def stop_nodes(supervisor: "subprocess.Popen[bytes]") -> None:
 def _spans(plan: DemoPlan) -> list[Span]:
     blocks = ModelSpec.from_folder(plan.model).num_blocks
     edges = [index * blocks // plan.nodes for index in range(plan.nodes + 1)]
-    return [Span(start, end) for start, end in pairwise(edges)] * plan.replicas
+    spans = [Span(start, end) for start, end in pairwise(edges)]
+    return [*spans, *spans[: plan.spares]]
 
 
 def _prepare(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str) -> DemoNode:

@@ -6,6 +6,7 @@ are held up between the two.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from node.wire import FrameType
 from verification.addresses import Address
 
 PROBE_SECONDS = 1.5
+LOOKS = 5
 AGAIN_SECONDS = 1.0
 """Between two looks: a stage that is at work has moved on by then."""
 
@@ -79,6 +81,22 @@ async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None) -
             return Silent("an answer that is none")
 
 
+async def slowest(
+    run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord], pause: float
+) -> SessionFailed | None:
+    """The stage that has the session's work in hand most of the times that one looks; None where there is none such.
+
+    pause: seconds between two looks, a fraction of what a token takes.
+    """
+    in_hand: Counter[int] = Counter()
+    for _ in range(LOOKS):
+        for stage, finding in enumerate(await _look(run, transport, records)):
+            in_hand[stage] += isinstance(finding, Progress) and finding.received > finding.computed
+        await asyncio.sleep(pause)
+    stage, times = in_hand.most_common(1)[0]
+    return run.failed(FailureCode.SLOW, "it has become slow", stage) if 2 * times > LOOKS else None
+
+
 def _not_there(run: RouteRun, findings: Sequence[Finding]) -> SessionFailed | None:
     """The first stage that is silent, or else the first that has dropped the session."""
     for kind in (Silent, Ended):
@@ -89,15 +107,23 @@ def _not_there(run: RouteRun, findings: Sequence[Finding]) -> SessionFailed | No
 
 
 def _stuck(run: RouteRun, first: Sequence[Finding], second: Sequence[Finding]) -> SessionFailed | None:
-    """The first stage that has had work between two looks, did none of it, and has no queue to blame."""
-    wanted = run.positions
-    for stage, (before, after) in enumerate(zip(first, second, strict=True)):
-        if not isinstance(before, Progress) or not isinstance(after, Progress) or before.computed != after.computed:
-            return None  # something moves
-        if after.waiting:
-            return None  # a queue, not a fault
-        if before.received < wanted and stage:
-            return run.failed(FailureCode.IDLE, "what it computed does not reach the next stage", stage - 1)
-        if before.computed < wanted:
-            return run.failed(FailureCode.IDLE, "it has work and does not do it", stage)
+    """The first stage that has had work between two looks, did none of it, and has no queue to blame.
+
+    A stage reads the next rows when it has computed those before: one with work in hand keeps back what it has not received.
+    """
+    if _places(first) != _places(second):
+        return None  # something moves
+    for stage, finding in enumerate(second):
+        if not isinstance(finding, Progress):
+            return None
+        if finding.computed < finding.received:
+            busy = finding.waiting > 0  # a queue, not a fault
+            return None if busy else run.failed(FailureCode.IDLE, "it has work and does not do it", stage)
+        if finding.received < run.positions:
+            text = "what it computed does not reach the next stage" if stage else "it does not take what it is sent"
+            return run.failed(FailureCode.IDLE, text, max(0, stage - 1))
     return run.failed(FailureCode.IDLE, "it has computed the token and keeps it", run.last_stage)
+
+
+def _places(findings: Sequence[Finding]) -> list[tuple[int, int]]:
+    return [(each.received, each.computed) for each in findings if isinstance(each, Progress)]

@@ -1,8 +1,13 @@
-"""Who serves which blocks: read from the chain's events, anchored in the stake behind each node."""
+"""Who serves which blocks: read from the chain's events, anchored in the stake behind each node.
+
+Events are read once; after that only those since the first reading, and of a few blocks before it, where a re-org may still
+change what was there.
+"""
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from incentives.stakes import Announcement, Identity
 from node.errors import UnknownNode
@@ -13,6 +18,10 @@ from verification.addresses import Address
 
 REFRESH_SECONDS = 5.0
 UNKNOWN_REFRESH_SECONDS = 1.0
+REORG_BLOCKS = 64
+"""How deep a re-org is noticed at once; a deeper one at the next whole reading."""
+MAX_NEW_BLOCKS = 5_000
+"""As many as a request for logs takes; past them everything is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +44,108 @@ class NodeRecord:
         return self.bonded > 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """All events up to a head, and the first block of those that are read again each time."""
+
+    head: int
+    first: int
+    identities: dict[Address, Identity]
+    announcements: dict[Address, Announcement]
+    doubtful_identities: frozenset[Address]
+    """Nodes whose newest event lies in the blocks that are read again: where it is gone then, there was a re-org."""
+    doubtful_announcements: frozenset[Address]
+
+
+class ChainView:
+    """The chain's word on every node, by readings that each cost little after the first. Synchronous; one thread at a time."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._base: _Base | None = None
+
+    def read(self) -> dict[Address, NodeRecord]:
+        """Build the directory from events and current stakes; what one node announces never hides another. Raises: ChainError."""
+        identities, announcements = self._events()
+        records = {}
+        for announcement in announcements.values():
+            identity, span = identities.get(announcement.node), _span(announcement)
+            if identity is not None and span is not None:
+                records[announcement.node] = _record(self._network, announcement, identity, span)
+        return records
+
+    def _events(self) -> tuple[dict[Address, Identity], dict[Address, Announcement]]:
+        head, base, stakes = self._network.chain.head().number, self._base, self._network.stakes
+        if base is None or not base.head <= head < base.first + MAX_NEW_BLOCKS:
+            return self._read_all(head)
+        identities = stakes.identities(base.first)
+        announcements = {each.node: each for each in stakes.announcements(base.first)}
+        if not (base.doubtful_identities <= identities.keys() and base.doubtful_announcements <= announcements.keys()):
+            return self._read_all(head)
+        return base.identities | identities, base.announcements | announcements
+
+    def _read_all(self, head: int) -> tuple[dict[Address, Identity], dict[Address, Announcement]]:
+        stakes, first = self._network.stakes, max(0, head + 1 - REORG_BLOCKS)
+        identities = stakes.identities()
+        announcements = {each.node: each for each in stakes.announcements()}
+        doubtful = frozenset(node for node, each in announcements.items() if each.block >= first)
+        self._base = _Base(
+            head, first, identities, announcements, frozenset(stakes.identities(first)) & identities.keys(), doubtful
+        )
+        return identities, announcements
+
+
+def _nobody_moved(_node: Address) -> str | None:
+    return None
+
+
 class Directory:
     """A cached view of the announced nodes; reads the chain off the event loop."""
 
     def __init__(self, network: Network, refresh_seconds: float = REFRESH_SECONDS) -> None:
-        self._network = network
+        self._view = ChainView(network)
         self._refresh_seconds = refresh_seconds
         self._records: dict[Address, NodeRecord] = {}
         self._read_at = -float("inf")
         self._reading = asyncio.Lock()
+        self.moved: Callable[[Address], str | None] = _nobody_moved
+        """Where a node says by its signed record that it is; None for one without."""
 
     async def records(self, *, newer_than: float | None = None) -> dict[Address, NodeRecord]:
-        """Return all announced nodes by owner address, read no longer ago than the refresh time.
+        """Return all announced nodes by owner address, read no longer ago than the refresh time, where their records say they are.
 
-        `newer_than` (time.monotonic) asks for a reading that began after that moment.
+        `newer_than` (time.monotonic) asks for a reading that began after that moment, with the chain's own endpoints: for
+        whoever found nobody where a record had led.
         """
+        found = await self.chain_records(newer_than=newer_than)
+        return found if newer_than is not None else {node: self._located(each) for node, each in found.items()}
+
+    async def chain_records(self, *, newer_than: float | None = None) -> dict[Address, NodeRecord]:
+        """The same by the chain alone."""
         async with self._reading:
             needed = newer_than if newer_than is not None else time.monotonic() - self._refresh_seconds
             if self._read_at < needed:
                 began = time.monotonic()
-                self._records = await asyncio.to_thread(read_records, self._network)
+                self._records = await asyncio.to_thread(self._view.read)
                 self._read_at = began
             return self._records
 
     async def record(self, node: Address) -> NodeRecord:
         """Return one node; a node that is not known yet is looked for once more. Raises: UnknownNode."""
         asked = time.monotonic() - UNKNOWN_REFRESH_SECONDS  # or strangers' names would cost a reading each
-        found = (await self.records()).get(node) or (await self.records(newer_than=asked)).get(node)
+        found = (await self.chain_records()).get(node) or (await self.chain_records(newer_than=asked)).get(node)
         if found is None:
             raise UnknownNode(node)
-        return found
+        return self._located(found)
+
+    def _located(self, record: NodeRecord) -> NodeRecord:
+        endpoint = self.moved(record.node)
+        return record if endpoint is None or endpoint == record.endpoint else replace(record, endpoint=endpoint)
 
 
 def read_records(network: Network) -> dict[Address, NodeRecord]:
-    """Build the directory from events and current stakes; what one node announces never hides another. Synchronous."""
-    identities = network.stakes.identities()
-    records = {}
-    for announcement in network.stakes.announcements():
-        identity, span = identities.get(announcement.node), _span(announcement)
-        if identity is not None and span is not None:
-            records[announcement.node] = _record(network, announcement, identity, span)
-    return records
+    """Read the whole directory once. Synchronous. Raises: ChainError."""
+    return ChainView(network).read()
 
 
 def _span(announcement: Announcement) -> Span | None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from incentives.signing import LocalSigner
 from node.channel_book import ChannelBook
-from node.client import DEFAULT_WINDOW_TOKENS, Client, ClientContext, ModelTerms
-from node.client_session import ClientSession, Report, Request
+from node.client import Client
+from node.client_context import DEFAULT_PRICE_SECONDS, DEFAULT_WINDOW_TOKENS, ClientContext, ModelTerms
+from node.client_session import ClientSession, Listener
 from node.directory import Directory
+from node.gossip import Gossip, GossipParts
 from node.network import Network
+from node.reports import Report, Request
 from node.store import Store
 from node.wss import WssTransport
 from sharding.manifest import read_manifest
@@ -51,17 +54,28 @@ def model_terms(folder: Path) -> ModelTerms:
 
 @asynccontextmanager
 async def running_client(
-    network: Network, terms: ModelTerms, signer: LocalSigner, data_dir: Path, window: int = DEFAULT_WINDOW_TOKENS
+    network: Network,
+    terms: ModelTerms,
+    signer: LocalSigner,
+    data_dir: Path,
+    window: int = DEFAULT_WINDOW_TOKENS,
+    price_seconds: float = DEFAULT_PRICE_SECONDS,
 ) -> AsyncIterator[Client]:
     """A client with its store and transport, for the length of the block. Raises: StoreLocked."""
     store = Store(data_dir)
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
-    client = Client(ClientContext(network, Directory(network), transport, signer, book, terms, window))
+    directory = Directory(network)
+    gossip = Gossip(GossipParts(network, directory, transport))
+    context = ClientContext(
+        network, directory, transport, signer, book, terms, window, gossip=gossip, price_seconds=price_seconds
+    )
+    client = Client(context)
     try:
         yield client
     finally:
         await client.close()
+        await gossip.close()
         await transport.close()
         store.close()
 
@@ -90,10 +104,18 @@ async def generate_text(
     request: Request,
     data_dir: Path,
     show: Callable[[str], None],
+    on_recovery: Listener | None = None,
+    on_open: Callable[[ClientSession], None] | None = None,
+    price_seconds: float = DEFAULT_PRICE_SECONDS,
 ) -> Generated:
-    """Open a route, generate and pay; `show` hears each piece of text as it arrives. Raises: as Client.open; SessionFailed."""
-    async with running_client(network, model.terms, signer, data_dir) as client:
-        session = await client.open(request)
+    """Open a route, generate and pay; `show` hears each piece of text as it arrives. Raises: as Client.open; SessionFailed.
+
+    on_recovery hears of stages that were lost and replaced; on_open gets the session before its first token.
+    """
+    async with running_client(network, model.terms, signer, data_dir, price_seconds=price_seconds) as client:
+        session = await client.open(request, on_recovery)
+        if on_open is not None:
+            on_open(session)
         pieces: list[str] = []
         try:
             async for piece in stream_text(session, model):

@@ -13,6 +13,7 @@ from node.admission import Admitted
 from node.credit import SessionCredit
 from node.output_log import LogBudget, OutputLog
 from sharding.hashing import keccak256
+from sharding.span import Span
 from verification.addresses import Address, address_bytes
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Kept:
     """One session's part on this stage."""
 
     key: SessionKey
+    span: Span
     outputs: OutputLog
     tokens: list[int] = field(default_factory=list)
     """Of all positions so far; on the first stage only."""
@@ -92,18 +94,25 @@ class Shelf:
         """Sessions without a route that keep their caches."""
         return len(self._parked)
 
-    async def take(self, key: SessionKey) -> Kept | None:
-        """What is kept of a session, which is its new route's from here on; a route that still runs is ended first."""
+    async def take(self, key: SessionKey, span: Span) -> Kept | None:
+        """What is kept of a session, which is its new route's from here on; a route that still runs is ended first.
+
+        A cache over other blocks than the new route's is no use, and is freed.
+        """
         if (running := self._running.get(key)) is not None:
             running.supersede()
             await running.over.wait()
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
-        return self._parked.pop(key, None)
+        kept = self._parked.pop(key, None)
+        if kept is not None and kept.span != span:
+            await self._release(kept)
+            return None
+        return kept
 
-    def new(self, key: SessionKey) -> Kept:
+    def new(self, key: SessionKey, span: Span) -> Kept:
         """For a session of which nothing is kept."""
-        return Kept(key, OutputLog(self._budget))
+        return Kept(key, span, OutputLog(self._budget))
 
     def runs(self, kept: Kept, supersede: Callable[[], None]) -> None:
         """The session has a route; `supersede` has it end soon."""

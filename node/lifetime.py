@@ -38,6 +38,14 @@ def stop_event(*, watch_stdin: bool = False, exit_grace_s: float | None = None) 
     return stop
 
 
+def drain_event() -> asyncio.Event:
+    """Return an event that is set when this process is to leave in good order: on SIGUSR1."""
+    drain = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drain.set)
+    return drain
+
+
 def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, exit_grace_s: float | None) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass

@@ -15,7 +15,10 @@ from incentives.chain_types import Sent
 from incentives.errors import ChainError, DeploymentError
 from node.admission import StageTerms
 from node.directory import Directory
+from node.draining import asked_grace, keep_reporting
 from node.errors import NotStaked, SettingsError
+from node.gossip import Gossip, GossipParts
+from node.gossip_author import Author, Service, Speed, StageLoad, first_speed, stage_load
 from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
 from node.model_folder import engine_loader, resolve_model
@@ -28,6 +31,7 @@ from node.worker import Worker
 from node.wss import WssTransport
 from sharding.engine import Engine
 from verification.addresses import to_address
+from verification.routes import profile_id
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +114,17 @@ def settle_interval(settings: NodeSettings, network: Network) -> float:
     return min(settings.settle_every_seconds, network.deployment.params.close_delay_s / 4)
 
 
+def _author(context: StageContext, server: StageServer, endpoint: str, keys: NodeKeys, speed: Speed) -> Author:
+    """What signs this node's records."""
+    terms, peer = context.terms, keys.identity.peer
+    service = Service(terms.node, peer, endpoint, terms.manifest, profile_id(terms.profile), terms.span, terms.ask)
+
+    async def load() -> StageLoad:
+        return await stage_load(server.batcher, draining=server.draining)
+
+    return Author(service, keys.signer, context.network.hello_domain, load, speed)
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What a node that has started says of itself."""
@@ -129,6 +144,7 @@ class NodeProcess:
         self._worker = Worker()
         self._transport: WssTransport | None = None
         self._server: StageServer | None = None
+        self._gossip: Gossip | None = None
 
     async def start(self) -> Serving:
         """Bring everything up; returns the endpoint that others dial, and the profile."""
@@ -139,13 +155,16 @@ class NodeProcess:
         ledger = Ledger(self._store)
         self._transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
         context = self._context(keys, network, engine, ledger, self._transport)
-        self._server = StageServer(context)
+        self._server, self._gossip = StageServer(context), context.gossip
         minimum = max(1, settings.collect_minimum_units)
         self._settle_every = settle_interval(settings, network)
         self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum)
+        speed = await first_speed(self._server.batcher, engine)
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
         await asyncio.to_thread(announce_if_new, network, settings, keys, engine.manifest.root, endpoint)
+        if self._gossip is not None:
+            self._gossip.author = _author(context, self._server, endpoint, keys, speed)
         serving = Serving(endpoint, engine.profile)
         self._write_status(serving, keys)
         return serving
@@ -164,9 +183,10 @@ class NodeProcess:
             max_window=settings.max_window_tokens,
             max_positions=engine.spec.max_positions,
         )
+        directory = Directory(network)
+        gossip = Gossip(GossipParts(network, directory, transport, settings.gossip_seconds))
         return StageContext(
-            terms, network, Directory(network), engine, self._worker, ledger, keys.signer, transport,
-            stage_limits(settings),
+            terms, network, directory, engine, self._worker, ledger, keys.signer, transport, stage_limits(settings), gossip
         )  # fmt: skip
 
     def _write_status(self, serving: Serving, keys: NodeKeys) -> None:
@@ -182,14 +202,33 @@ class NodeProcess:
         draft.write_text(json.dumps(status))
         draft.replace(self._settings.data_dir / STATUS_FILE)
 
-    async def serve_until(self, stop: asyncio.Event) -> None:
-        """Serve and settle until told to stop."""
-        settling = asyncio.create_task(keep_settling(self._settlement, self._settle_every))
+    async def serve_until(self, stop: asyncio.Event, drain: asyncio.Event) -> None:
+        """Serve and settle until told to stop, or told to drain and drained."""
+        tasks = [
+            asyncio.create_task(keep_settling(self._settlement, self._settle_every)),
+            asyncio.create_task(self._drain_when(drain, stop)),
+            *([asyncio.create_task(self._gossip.run())] if self._gossip is not None else []),
+        ]
         try:
             await stop.wait()
         finally:
-            settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _drain_when(self, drain: asyncio.Event, stop: asyncio.Event) -> None:
+        await drain.wait()
+        server, folder = self._server, self._settings.data_dir
+        if server is None:
+            return
+        grace = asked_grace(folder)  # before the first report takes the file's place
+        reporting = asyncio.create_task(keep_reporting(folder, server))
+        try:
+            await server.drain(grace)
+        finally:
+            reporting.cancel()
+        log.info("drained: no session is left")
+        stop.set()
 
     async def close(self) -> None:
         """Close streams, free the engine, release the data directory."""
@@ -204,7 +243,11 @@ class NodeProcess:
 
 
 async def run_node(
-    settings: NodeSettings, stop: asyncio.Event, wait_seconds: float, ready: Callable[[Serving], None]
+    settings: NodeSettings,
+    stop: asyncio.Event,
+    wait_seconds: float,
+    ready: Callable[[Serving], None],
+    drain: asyncio.Event | None = None,
 ) -> None:
     """Run one node from start to stop; `ready` hears of it once it serves."""
     node = NodeProcess(settings, wait_seconds)
@@ -213,7 +256,7 @@ async def run_node(
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             ready(starting.result())
-            await node.serve_until(stop)
+            await node.serve_until(stop, drain or asyncio.Event())
     finally:
         starting.cancel()
         stopping.cancel()

@@ -1,8 +1,9 @@
 """Prompts that begin alike: one client's sessions share the pages of what they have in common.
 
 The client names each page of 64 tokens by a hash over all tokens up to its end; a stage remembers pages under the
-client's own address, so nobody's cache tells another client what was asked, and nobody can put anything into another's.
-Across clients nothing is shared: a later stage sees no tokens, and could not tell a wrong page from a right one.
+client's own address and for the blocks that it computed, so nobody's cache tells another client what was asked, and nobody
+can put anything into another's. Across clients nothing is shared: a later stage sees no tokens, and could not tell a wrong
+page from a right one.
 """
 
 from collections import OrderedDict
@@ -56,16 +57,18 @@ class Prefixes:
     def _own_keys(self, admitted: Admitted, keys: Sequence[bytes]) -> list[bytes]:
         """Of pages that end before the prompt's last token, which is always computed."""
         usable = keys[: (admitted.prompt_tokens - 1) // PAGE_POSITIONS]
-        return [keccak256(address_bytes(admitted.client) + key) for key in usable]
+        scope = address_bytes(admitted.client) + str(admitted.span).encode() + b"/"
+        return [keccak256(scope + key) for key in usable]
 
     def _checked(self, tokens: Sequence[int], admitted: Admitted, keys: Sequence[bytes]) -> list[bytes]:
         """A first stage takes a client's names only where they are those of the tokens that came; it keeps these tokens."""
         own = []
-        for number, (key, true) in enumerate(zip(keys, prefix_keys(tokens), strict=False)):
+        triples = zip(self._own_keys(admitted, keys), keys, prefix_keys(tokens), strict=False)
+        for number, (name, key, true) in enumerate(triples):
             if key != true:
                 break
-            own += self._own_keys(admitted, [key])
-            self._remember(own[-1], tuple(tokens[number * PAGE_POSITIONS : (number + 1) * PAGE_POSITIONS]))
+            own.append(name)
+            self._remember(name, tuple(tokens[number * PAGE_POSITIONS : (number + 1) * PAGE_POSITIONS]))
         return own
 
     def _remember(self, key: bytes, page: tuple[int, ...]) -> None:

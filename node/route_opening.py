@@ -9,7 +9,6 @@ from incentives.prices import RoutePrice
 from incentives.signing import recover
 from node.channel_book import OpenedChannel
 from node.client_errors import SessionFailed
-from node.client_session import Request
 from node.directory import NodeRecord
 from node.errors import NodeError, ProtocolViolation
 from node.messages import (
@@ -29,6 +28,7 @@ from node.messages import (
 )
 from node.prefixes import prefix_keys
 from node.refusals import FailureCode, opening_seconds
+from node.reports import Request
 from node.transport import Stream
 from node.wire import Frame, FrameType
 from verification.addresses import Address

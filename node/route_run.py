@@ -79,9 +79,14 @@ class RouteRun:
         self.failure = asyncio.create_task(self._watch_control())
 
     @property
+    def promised(self) -> int:
+        """On the channel, by all routes."""
+        return self._base if self.last_voucher is None else amount_of(self.last_voucher.cumulative)
+
+    @property
     def paid(self) -> int:
         """Promised on this route."""
-        return 0 if self.last_voucher is None else amount_of(self.last_voucher.cumulative) - self._base
+        return self.promised - self._base
 
     @property
     def owing(self) -> int:
@@ -207,7 +212,7 @@ class RouteRun:
         """A stream broke: a Failure on another one says more than the breaking itself."""
         waiting: set[asyncio.Task[object]] = {self.failure}
         done, _ = await asyncio.wait(waiting, timeout=EXPLAIN_SECONDS)
-        if done and self.failure.result().stage != 0:
+        if done:
             return self.failure.result()
         return self.failed(FailureCode.STAGE_LOST, f"stage {stage} is gone: {error}", stage)
 

@@ -5,18 +5,19 @@ A stream carries one session: an `Open` from upstream, or an `Attach` from the c
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 
 from incentives.errors import IncentivesError
 from incentives.signing import Signer
-from incentives.vouchers import check_voucher
 from node.admission import Admission, Admitted, StageTerms
 from node.batcher import Batcher
 from node.claims import Claims
 from node.directory import Directory
 from node.downstream import Downstream, open_downstream
 from node.errors import ClosedHere, NodeError, PeerError
+from node.gossip import Gossip
 from node.kept import KEEP_SECONDS, Kept, SessionKey, Shelf
 from node.ledger import Ledger
 from node.messages import (
@@ -28,15 +29,15 @@ from node.messages import (
     Open,
     Probe,
     amount_bytes,
-    amount_of,
     message_frame,
     message_of,
 )
+from node.neighbours import Neighbours
 from node.network import Network
 from node.prefixes import Prefixes
 from node.refusals import FailureCode, Refused, refusal_of
-from node.session_money import SessionParts, check_paid, signed_voucher
-from node.stage_session import Neighbours, StageSession
+from node.session_money import SessionParts, take_payment
+from node.stage_session import StageSession
 from node.stage_work import settle_held
 from node.transport import Listener, Stream, Transport
 from node.wire import Frame, FrameType
@@ -47,13 +48,14 @@ from sharding.errors import ShardingError
 from sharding.scheduler import DEFAULT_BUDGET
 from verification.addresses import address_bytes
 from verification.errors import VerificationError
-from verification.work import session_work
 
 log = logging.getLogger(__name__)
 
 FIRST_FRAME_SECONDS = 5.0
 """A stream that opens says what for."""
 DEFAULT_LOG_BYTES = 256 << 20
+QUIET_SECONDS = 5.0
+"""Without a session, after which none will come back to a node that leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class StageContext:
     signer: Signer
     transport: Transport
     limits: StageLimits = field(default_factory=StageLimits)
+    gossip: Gossip | None = None
 
 
 _PEERS_FAULT = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
@@ -105,6 +108,9 @@ class StageServer:
         self._prefixes = Prefixes(self.batcher)
         self._parts = SessionParts(context.engine, self.batcher, context.ledger, context.network, limits.idle_seconds)
         self._listener: Listener | None = None
+        self.draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> Listener:
@@ -119,6 +125,21 @@ class StageServer:
         await self._shelf.close()
         await self.batcher.close()
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new sessions, let those that run finish, ask what is left after a while to go on elsewhere; return when all have.
+
+        A session that comes back, because no other node can go on with it, is served to its end.
+        """
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._idle.wait()
+        for session in list(self._sessions.values()):
+            session.move()
+        while not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(QUIET_SECONDS)
 
     @property
     def active_sessions(self) -> int:
@@ -149,6 +170,9 @@ class StageServer:
             await self._refuse(stream, session, error)
 
     async def _serve_opening(self, stream: Stream, frame: Frame) -> None:
+        if (gossip := self._context.gossip) is not None and gossip.is_for(frame):
+            await gossip.answer(stream, frame)
+            return
         message = message_of(frame) if frame.type is FrameType.CONTROL else None
         match message:
             case Open():
@@ -174,10 +198,12 @@ class StageServer:
             raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than the route")
         self._check_queue()
         self._claims.claim_epoch(admitted)
-        kept, keep = await self._shelf.take(SessionKey.of(admitted)), True
+        kept, keep = await self._shelf.take(SessionKey.of(admitted), admitted.span), True
+        if kept is None and self.draining:
+            raise Refused(FailureCode.DRAINING, "this node is leaving and takes no new sessions; choose another one")
         try:
             if kept is not None:
-                await self._take_payment(kept, opening)
+                await take_payment(kept, opening, self._context.network.money_domain, self._context.ledger)
             async with self._claims.claim(admitted):
                 kept = kept or await self._new_session(admitted, opening)
                 keep = await self._serve_session(stream, admitted, opening, kept)
@@ -192,26 +218,11 @@ class StageServer:
             text = f"{waiting} rows are waiting, the limit is {limit}"
             raise Refused(FailureCode.BUSY, text, retry_after_ms=min(60_000, int(1000 * seconds)))
 
-    async def _take_payment(self, kept: Kept, opening: Open) -> None:
-        """The last voucher of the route before goes on disk, and must pay what that route has delivered."""
-        account = kept.account
-        if account is None:
-            return
-        terms, credit = account.terms, account.credit
-        own = [each for each in opening.paid if each.work == session_work(terms.digest, each.positions)]
-        if own and amount_of(own[-1].cumulative) > credit.paid:
-            signed, work = signed_voucher(terms, own[-1]), own[-1].work
-            domain, locked = self._context.network.money_domain, credit.locked
-            check_voucher(signed, domain, channel=terms.route.channel, locked=locked, previous=credit.paid, work=work)
-            await asyncio.to_thread(self._context.ledger.hold_voucher, signed)
-            credit.paid = signed.voucher.cumulative
-        check_paid(terms, credit, credit.paid, opening.prompt_tokens - 1)
-
     async def _new_session(self, admitted: Admitted, opening: Open) -> Kept:
-        kept, runner = self._shelf.new(SessionKey.of(admitted)), self.batcher.runner
+        kept, runner = self._shelf.new(SessionKey.of(admitted), admitted.span), self.batcher.runner
         promised = min(admitted.prompt_tokens + admitted.route.window, admitted.capacity)
         await self.batcher.call(
-            runner.open, kept.name, admitted.capacity, promised=promised, priority=admitted.priority
+            runner.open, kept.name, admitted.capacity, admitted.span, promised=promised, priority=admitted.priority
         )
         try:
             if self._context.limits.reuses_prefixes:
@@ -228,6 +239,8 @@ class StageServer:
             return await self._run_session(stream, downstream, admitted, opening, kept)
         finally:
             self._sessions.pop(admitted.digest, None)
+            if not self._sessions:
+                self._idle.set()
             if downstream is not None:
                 self._close_soon(downstream.stream)
 
@@ -245,6 +258,7 @@ class StageServer:
         streams = Neighbours(stream, downstream.stream if downstream else None)
         session = StageSession(admitted, kept, held, streams, self._parts)
         self._sessions[admitted.digest] = session
+        self._idle.clear()
         self._shelf.runs(kept, session.supersede)
         try:
             accepted = Accepted(accepts=(self._accept(session), *(downstream.accepts if downstream else ())))

@@ -8,18 +8,19 @@ from incentives.vouchers import SignedVoucher, Voucher, check_voucher
 from node.admission import Admitted
 from node.batcher import Batcher
 from node.credit import SessionCredit
+from node.kept import Kept
 from node.ledger import Ledger
-from node.messages import VoucherMessage, amount_of
+from node.messages import Open, VoucherMessage, amount_of
 from node.network import Network
 from node.refusals import FailureCode, Refused
 from sharding.engine import Engine
+from verification.typed_data import Domain
 from verification.work import session_work
 
 SHORTEST_CHANNEL_WATCH, LONGEST_CHANNEL_WATCH = 1.0, 30.0
 PROVISIONAL_WATCH = 0.25
 MINED_SECONDS = 30.0
 """How long a session whose credit is used up waits for its channel to be on the chain."""
-MAX_AMOUNT = 2**96 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class SessionMoney:
             signed,
             self._parts.network.money_domain,
             channel=terms.route.channel,
-            locked=terms.locked if self._mined.is_set() and not terms.is_provisional else MAX_AMOUNT,
+            locked=self.credit.locked,  # a promise past it could not be settled, and would stand before every good one
             previous=self.credit.paid,
             work=session_work(terms.digest, message.positions),
         )
@@ -108,9 +109,28 @@ def signed_voucher(terms: Admitted, message: VoucherMessage) -> SignedVoucher:
     return SignedVoucher(terms.key, voucher, message.signature)
 
 
-def check_paid(terms: Admitted, credit: SessionCredit, paid: int, needed: int) -> None:
+async def take_payment(kept: Kept, opening: Open, domain: Domain, ledger: Ledger) -> None:
+    """The last voucher of the session's route before goes on disk, and must pay what that route has delivered.
+
+    Raises: VoucherRejected's leaves, InvalidSignature; Refused where something is unpaid.
+    """
+    account = kept.account
+    if account is None:
+        return
+    terms, credit = account.terms, account.credit
+    own = [each for each in opening.paid if each.work == session_work(terms.digest, each.positions)]
+    if own and amount_of(own[-1].cumulative) > credit.paid:
+        signed, work = signed_voucher(terms, own[-1]), own[-1].work
+        channel, locked = terms.route.channel, credit.locked
+        check_voucher(signed, domain, channel=channel, locked=locked, previous=credit.paid, work=work)
+        await asyncio.to_thread(ledger.hold_voucher, signed)
+        credit.paid = signed.voucher.cumulative
+    check_paid(credit, opening.prompt_tokens - 1)
+
+
+def check_paid(credit: SessionCredit, needed: int) -> None:
     """Rule 14: no new route before the positions that the old one delivered are paid, `needed` at most. Raises: Refused."""
     delivered = min(credit.positions, needed)
     owed = credit.earned_before + (credit.cost_of(delivered) if credit.worked_at_all else 0)
-    if paid < owed:
-        raise Refused(FailureCode.UNPAID, f"the session's route before has {owed - paid} unpaid; pay it first")
+    if credit.paid < owed:
+        raise Refused(FailureCode.UNPAID, f"the session's route before has {owed - credit.paid} unpaid; pay it first")

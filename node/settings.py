@@ -96,6 +96,7 @@ class NodeSettings(BaseModel):
         "0.00001"  # what a transaction must bring in, or it waits
     )
     settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    gossip_seconds: float = Field(default=3.0, ge=0.1, le=10.0)  # between two exchanges of records with other nodes
 
     @property
     def span(self) -> Span:
@@ -166,6 +167,9 @@ class ClientSettings(BaseSettings):
     password_file: Path | None = None
     model: Path | None = None  # default: the profile's of DEFAULT_MODELS
     profile: Profile = "exact"
+    price_seconds: float = Field(
+        default=0.25, ge=0, le=3600
+    )  # per token, what paying one's maximum is like; 0: time alone
     cache_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("tallystick")))
     anvil: Path | None = None  # an anvil binary to prefer for `tally dev up`
     trace: bool = False  # show tracebacks of errors

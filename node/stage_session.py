@@ -6,14 +6,14 @@ back with a newer route; then what was earned is on disk, and the server keeps o
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from node.admission import Admitted
 from node.credit import SessionCredit
-from node.errors import ClosedHere, MalformedMessage, NodeError, PeerError
+from node.errors import MalformedMessage, NodeError, PeerError
 from node.frame_rules import check_work_frame
 from node.kept import Account, Kept
 from node.messages import Close, Closed, Failure, Progress, Start, VoucherMessage, message_frame, message_of
+from node.neighbours import Neighbours
 from node.refusals import FailureCode, Refused, refusal_of
 from node.session_money import SessionMoney, SessionParts
 from node.stage_work import Held, StageWork, at_fault
@@ -26,14 +26,6 @@ log = logging.getLogger(__name__)
 REASON_SECONDS = 0.05
 FIRST_WORK_SECONDS = 10.0
 """A session that is open but does not begin holds a place for this long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The streams to both sides; downstream is None on a last stage."""
-
-    upstream: Stream
-    downstream: Stream | None
 
 
 class StageSession:
@@ -51,7 +43,7 @@ class StageSession:
         self._expires = loop.time() + terms.seconds_left
         self._deadline = min(self._expires, loop.time() + min(parts.idle_seconds, FIRST_WORK_SECONDS))
         self.ended = asyncio.Event()
-        self._superseded = asyncio.Event()
+        self._told_to_end: asyncio.Future[Refused] = loop.create_future()
         self._next_step = 0
         self._received = held.own
         self._closed = False
@@ -81,11 +73,19 @@ class StageSession:
 
     def supersede(self) -> None:
         """End this route soon, because a newer one of the session is here."""
-        self._superseded.set()
+        self._end_for(Refused(FailureCode.STALE_EPOCH, "the client has signed a newer route of this session"))
+
+    def move(self) -> None:
+        """End this route soon, because the node is leaving: the client is to go on elsewhere."""
+        self._end_for(Refused(FailureCode.DRAINING, "this node is leaving; go on with another one"))
+
+    def _end_for(self, reason: Refused) -> None:
+        if not self._told_to_end.done():
+            self._told_to_end.set_result(reason)
 
     async def run(self) -> bool:
         """Serve until the session ends; both neighbours have been told. Returns whether the cache is worth keeping."""
-        watching = (self._read_upstream(), self._watch_sink(), self.money.watch_channel(), self._watch_newer())
+        watching = (self._read_upstream(), self._watch_sink(), self.money.watch_channel(), self._watch_orders())
         readers = [asyncio.create_task(each) for each in watching]
         if self._streams.downstream is not None:
             readers.append(asyncio.create_task(self._read_downstream(self._streams.downstream)))
@@ -130,9 +130,7 @@ class StageSession:
         stage = self.terms.stage if refusal.stage is None else refusal.stage
         failure = self._control(Failure(refusal.code.value, refusal.message[:500], stage, refusal.retry_after_ms))
         sink = self._sink.result() if self._sink.done() else None
-        for stream in (self._streams.upstream, self._streams.downstream, sink):
-            if stream is not None:
-                await _send_quietly(stream, failure)
+        await self._streams.tell(failure, sink)
 
     async def _read_upstream(self) -> None:
         while True:
@@ -271,15 +269,12 @@ class StageSession:
             raise Refused(FailureCode.PEER_LOST, f"the client has left: {error}") from error
         raise Refused(FailureCode.PROTOCOL, "the client sent something on the stream of its tokens")
 
-    async def _watch_newer(self) -> None:
-        await self._superseded.wait()
-        raise Refused(FailureCode.STALE_EPOCH, "the client has signed a newer route of this session")
+    async def _watch_orders(self) -> None:
+        raise await asyncio.shield(self._told_to_end)
 
     async def _forward(self, frame: Frame) -> None:
-        if self._streams.downstream is None:
-            return
         try:
-            await self._streams.downstream.send(frame)
+            await self._streams.forward(frame)
         except NodeError as error:
             behind = self.terms.stage + 1
             text = f"the next stage does not take what it must: {error}"
@@ -300,10 +295,3 @@ _FINAL = frozenset(
     {FailureCode.PEER_LOST, FailureCode.IDLE, FailureCode.CHANNEL, FailureCode.UNPAID, FailureCode.WRONG_ROUTE}
 )
 """Ends that are the client's own: nobody will come back for the cache."""
-
-
-async def _send_quietly(stream: Stream, frame: Frame) -> None:
-    try:
-        await stream.send(frame)
-    except (PeerError, ClosedHere):
-        log.debug("a neighbour was gone before it could be told")

@@ -9,6 +9,7 @@ from torch import Tensor
 from node.admission import Admitted
 from node.batcher import Batcher
 from node.errors import MalformedFrame
+from node.frame_rules import MIN_PROMPT_ROWS
 from node.kept import Kept
 from node.refusals import Refused, refusal_of
 from node.wire import Frame, frame_to_tensor, hidden_frame, sampled_frame
@@ -61,7 +62,7 @@ class StageWork:
         if start is None or start >= position:
             return []
         rows = self._kept.outputs.rows(start, position)
-        pieces = torch.split(rows, REPLAY_CHUNK_TOKENS)
+        pieces = torch.split(rows, _replay_sizes(len(rows)))
         return [
             frame
             for number, piece in enumerate(pieces)
@@ -96,6 +97,17 @@ class StageWork:
     def _token_frame(self, frame: Frame, token: int) -> Frame:
         position = frame.position + frame.shape[0]
         return sampled_frame(frame.session, frame.epoch, frame.step, position, token)
+
+
+def _replay_sizes(rows: int) -> list[int]:
+    """A rest that is too short for a frame of its own goes into the last one."""
+    whole, rest = divmod(rows, REPLAY_CHUNK_TOKENS)
+    sizes = [REPLAY_CHUNK_TOKENS] * whole
+    if whole and rest < MIN_PROMPT_ROWS:
+        sizes[-1] += rest
+    else:
+        sizes.append(rest)
+    return sizes
 
 
 def at_fault(error: Exception, terms: Admitted) -> Exception:

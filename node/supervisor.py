@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from node.lifetime import run_loop, stop_event
+from node.lifetime import drain_event, run_loop, stop_event
 from node.log import LOG_FILE, configure_logging
 from node.model_folder import prepare_engine
 from node.settings import NodeSettings
@@ -101,13 +101,13 @@ class _Nursery:
 
     def _reap(self) -> None:
         for child in self.children:
-            if child.pid and os.waitpid(child.pid, os.WNOHANG)[0]:
-                self._ended(child)
+            if child.pid and (ended := os.waitpid(child.pid, os.WNOHANG))[0]:
+                self._ended(child, os.waitstatus_to_exitcode(ended[1]))
 
-    def _ended(self, child: _Child) -> None:
+    def _ended(self, child: _Child, code: int) -> None:
         os.close(child.lifeline)
-        child.pid, child.failed = 0, True
-        if self.restart:
+        child.pid, child.failed = 0, code not in (0, -signal.SIGTERM)
+        if self.restart and code:  # who ends well, as after a drain, means it
             lived = time.monotonic() - child.started
             child.pause = SHORTEST_PAUSE if lived > LIVED_SECONDS else min(2 * child.pause, LONGEST_PAUSE)
             child.due = time.monotonic() + child.pause
@@ -151,4 +151,4 @@ def _become_node(settings: NodeSettings, wait_seconds: float, lifeline: int) -> 
 async def _serve(settings: NodeSettings, wait_seconds: float) -> None:
     from node.node_process import run_node
 
-    await run_node(settings, stop_event(watch_stdin=True), wait_seconds, lambda _: None)
+    await run_node(settings, stop_event(watch_stdin=True), wait_seconds, lambda _: None, drain_event())

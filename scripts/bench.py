@@ -16,6 +16,9 @@ BENCHMARKS = {
     "exact-speed": "benchmarks.exact_speed",
     "failover": "benchmarks.failover",
     "first-light": "benchmarks.first_light",
+    "placement": "benchmarks.placement",
+    "load": "benchmarks.load",
+    "overhead": "benchmarks.overhead",
 }
 LIBRARIES = ("torch", "transformers", "aiohttp", "web3")
 

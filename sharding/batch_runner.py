@@ -1,8 +1,8 @@
 """One engine for many sessions when pages are short: who gets them, who is set aside, who waits. Synchronous.
 
-A session that finds no free page takes those of one that may be set aside: first of lower priority, then one without work
-in this pass, then a younger one. What is set aside is copied out whole and copied back before its next chunk: no number
-changes. The oldest session of the highest priority can always go on, so something always moves.
+A session that finds no free page takes those of one that may be set aside: one without work in this pass before one with,
+then one of lower priority, then a younger one. What is set aside is copied out whole and copied back before its next chunk:
+no number changes. While there is memory to set aside, the oldest session of the highest priority can always go on.
 """
 
 from collections import OrderedDict
@@ -14,6 +14,7 @@ from torch import Tensor
 from sharding.engine import Chunk, Engine, SavedSession
 from sharding.errors import EngineError, PoolFull, SessionExists, UnknownSession
 from sharding.paging import pages_for
+from sharding.span import Span
 
 DEFAULT_SWAP_BYTES = 256 << 20
 
@@ -58,6 +59,8 @@ class BatchRunner:
         self._tenants: dict[bytes, _Tenant] = {}
         self._aside: OrderedDict[bytes, SavedSession] = OrderedDict()
         self._ages = 0
+        self._spoken_for = 0
+        """Free pages that chunks of this pass will take when they are computed."""
 
     @property
     def set_aside(self) -> int:
@@ -76,13 +79,15 @@ class BatchRunner:
             return 0
         return min(pages_for(self._tenants[session].promised), pages_for(self.engine.length(session)))
 
-    def open(self, session: bytes, capacity: int, *, promised: int = 0, priority: int = 0) -> None:
+    def open(
+        self, session: bytes, capacity: int, span: Span | None = None, *, promised: int = 0, priority: int = 0
+    ) -> None:
         """Begin a session; `promised` positions count as taken from now on. Raises SessionExists, CacheFull, PoolFull."""
         if session in self._tenants:
             raise SessionExists(session)
         if pages_for(promised) > self.unpromised_pages:
             raise PoolFull(session, pages_for(promised), max(0, self.unpromised_pages))
-        self.engine.open(session, capacity)
+        self.engine.open(session, capacity, span)
         self._ages += 1
         self._tenants[session] = _Tenant(self._ages, priority, promised)
 
@@ -98,7 +103,9 @@ class BatchRunner:
 
     def go_back(self, session: bytes, length: int, capacity: int) -> None:
         """Forget positions from length on, and change the capacity. Raises UnknownSession, ShapeMismatch, CacheFull, PoolFull."""
-        self._bring_back(session, 0)
+        if session in self._aside:
+            self._make_room(session, 0, ())
+            self._bring_back(session, 0)
         self.engine.truncate(session, length)
         self.engine.resize(session, capacity)
 
@@ -121,14 +128,17 @@ class BatchRunner:
         outcomes: dict[bytes, Outcome] = {}
         ready = []
         names = {chunk.session for chunk in batch}
+        self._spoken_for = 0
         for chunk in sorted(batch, key=lambda each: self._rank(each.session)):
             outcome = self._prepare(chunk, names)
             if outcome is None:
                 ready.append(chunk)
+                self._spoken_for += self.engine.pages_wanted(chunk.session, len(chunk.inputs))
             else:
                 outcomes[chunk.session] = outcome
-        outcomes |= self._forward([chunk for chunk in ready if chunk.session not in self._aside])
-        return [outcomes.get(chunk.session, Waiting()) for chunk in batch]
+        self._spoken_for = 0
+        outcomes |= self._forward(ready)
+        return [outcomes[chunk.session] for chunk in batch]
 
     def _rank(self, session: bytes) -> tuple[int, int]:
         """The highest priority first, then the oldest."""
@@ -140,18 +150,24 @@ class BatchRunner:
         try:
             if chunk.session not in self._tenants:
                 raise UnknownSession(chunk.session)
+            wanted, total = pages_for(self.length(chunk.session) + len(chunk.inputs)), self.engine.pages.total
+            if wanted > total:
+                raise PoolFull(chunk.session, wanted, total)
             self._make_room(chunk.session, len(chunk.inputs), names)
+            if self._missing(chunk.session, len(chunk.inputs)) > self._spare:
+                return Waiting()
             self._bring_back(chunk.session, len(chunk.inputs))
-        except PoolFull as error:
-            wanted = pages_for(self.length(chunk.session) + len(chunk.inputs))
-            return Failed(error) if wanted > self.engine.pages.total else Waiting()
         except EngineError as error:
             return Failed(error)
         return None
 
+    @property
+    def _spare(self) -> int:
+        return self.engine.pages.free - self._spoken_for
+
     def _make_room(self, session: bytes, rows: int, names: Iterable[bytes]) -> None:
         """Set others aside until the session's next rows have pages, or nobody is left who may be."""
-        while self._missing(session, rows) > self.engine.pages.free:
+        while self._missing(session, rows) > self._spare:
             victim = self._victim(session, names)
             if victim is None or not self._set_aside(victim):
                 return
@@ -190,8 +206,8 @@ class BatchRunner:
         if saved is None:
             return
         wanted = pages_for(saved.length + rows)
-        if wanted > self.engine.pages.free:
-            raise PoolFull(session, wanted, self.engine.pages.free)
+        if wanted > self._spare:
+            raise PoolFull(session, wanted, self._spare)
         self.engine.restore(session, saved)
         del self._aside[session]
 

@@ -36,9 +36,10 @@ class Chunk:
 class SavedSession:
     """A session outside of the engine's pages: what one engine saved, another over the same span restores.
 
-    tensors are the engine's own, (blocks, key/value heads, length, ...), on the CPU.
+    tensors are the engine's own, (blocks of the session's span, key/value heads, length, ...), on the CPU.
     """
 
+    span: Span
     capacity: int
     length: int
     tensors: tuple[Tensor, ...]
@@ -76,8 +77,11 @@ class Engine(Protocol):
     def page_bytes(self) -> int:
         """Of keys and values, for PAGE_POSITIONS positions."""
 
-    def open(self, session: bytes, capacity: int) -> None:
-        """Begin a session of at most capacity positions. Raises SessionExists, CacheFull (capacity outside [1, max_positions])."""
+    def open(self, session: bytes, capacity: int, span: Span | None = None) -> None:
+        """Begin a session of at most capacity positions, over all of the engine's span or over a part of it.
+
+        Raises SessionExists, CacheFull (capacity outside [1, max_positions]), SpanError.
+        """
 
     def resize(self, session: bytes, capacity: int) -> None:
         """Change how long a session may become. Raises UnknownSession, CacheFull."""
@@ -88,8 +92,8 @@ class Engine(Protocol):
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         """Compute one chunk of each of several different sessions and extend their caches.
 
-        Returns, in the order of the batch, hidden states (n, hidden_size), or on a last stage the logits of the
-        chunk's last row (vocab_size,), or (0,) where none were wanted; of hidden_dtype. An empty batch gives an empty list.
+        Returns, in the order of the batch, hidden states (n, hidden_size), or where a session's span ends with the model the
+        logits of the chunk's last row (vocab_size,), or (0,) where none were wanted; of hidden_dtype. No chunks, no outputs.
         Raises: UnknownSession; ShapeMismatch (shape, dtype, a position other than length(session), a session twice);
         CacheFull; PoolFull (nothing was computed); TokenOutOfRange; NotFinite, or IntegerOverflow in the exact profile.
         """

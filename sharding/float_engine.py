@@ -17,10 +17,10 @@ from sharding.errors import NotFinite, UnsupportedModel
 from sharding.float_attention import FloatCache, Part, plan_parts
 from sharding.float_layers import FloatLayers, build_layers
 from sharding.manifest import MANIFEST_FILE, Manifest, build_manifest, read_manifest
-from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, bytes_of, cache_positions, spread
+from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, by_span, bytes_of, cache_positions, spread
 from sharding.paging import PAGE_POSITIONS
 from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE
-from sharding.session_table import SessionTable, is_finite
+from sharding.session_table import Session, SessionTable, is_finite
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
@@ -46,7 +46,7 @@ class FloatEngine(PagedSessions):
         self._layers = layers
         self.page_bytes = bytes_of(self._make_cache(PAGE_POSITIONS).tensors)
         self._cache = self._make_cache(cache_positions(cache_bytes, self.page_bytes))
-        self._sessions = SessionTable(spec, self._cache.tensors)
+        self._sessions = SessionTable(spec, span, self._cache.tensors)
 
     @classmethod
     def from_folder(
@@ -70,34 +70,44 @@ class FloatEngine(PagedSessions):
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         if not batch:
             return []
-        sessions = self._sessions.admit(batch, tokens=self.span.start == 0)
+        sessions = self._sessions.admit(batch)
+        outputs: list[Tensor] = [batch[0].inputs] * len(batch)
+        for places in by_span(sessions):
+            made = self._compute([batch[place] for place in places], [sessions[place] for place in places])
+            for place, output in zip(places, made, strict=True):
+                outputs[place] = output
+        for session, chunk in zip(sessions, batch, strict=True):  # only now: a failure leaves every length as it was
+            session.length += len(chunk.inputs)
+        return outputs
+
+    def _compute(self, batch: Sequence[Chunk], sessions: Sequence[Session]) -> list[Tensor]:
+        """Chunks of sessions over the same blocks."""
+        span = sessions[0].span
         parts = plan_parts(self._cache, sessions, [len(chunk.inputs) for chunk in batch], self.spec.sliding_window)
-        rows = self._blocks(self._enter(batch), parts)
-        outputs = self._leave(rows, parts, batch)
+        rows = self._blocks(self._enter(batch, span), parts, span)
+        outputs = self._leave(rows, parts, batch) if span.end == self.spec.num_blocks else _rows_of(rows, parts)
         for chunk, output in zip(batch, outputs, strict=True):
             if not is_finite(output):
                 raise NotFinite("outputs", session=chunk.session)
-        for session, part in zip(sessions, parts, strict=True):  # only now: a failure leaves every length as it was
-            session.length = part.end
         return outputs
 
-    def _enter(self, batch: Sequence[Chunk]) -> Tensor:
+    def _enter(self, batch: Sequence[Chunk], span: Span) -> Tensor:
         inputs = batch[0].inputs if len(batch) == 1 else torch.cat([chunk.inputs for chunk in batch])
         matrix = self._layers.embedding
-        return inputs if matrix is None else embedding(inputs, matrix)
+        return inputs if matrix is None or span.start else embedding(inputs, matrix)
 
-    def _blocks(self, rows: Tensor, parts: list[Part]) -> Tensor:
+    def _blocks(self, rows: Tensor, parts: list[Part], span: Span) -> Tensor:
         """Shapes: (rows, hidden_size) in and out."""
         hidden = rows[None]
         places = torch.cat([torch.arange(part.start, part.end) for part in parts])[None]
         rotation = self._layers.rotary(hidden, position_ids=places)
-        for block in self._layers.blocks:
+        for block in self._layers.blocks[span.start - self.span.start : span.end - self.span.start]:
             hidden = block(hidden, position_embeddings=rotation, parts=parts)
         return hidden[0]
 
     def _leave(self, rows: Tensor, parts: list[Part], batch: Sequence[Chunk]) -> list[Tensor]:
         if self._layers.norm is None or self._layers.head is None:
-            return [rows[part.first : part.last] for part in parts]
+            return _rows_of(rows, parts)
         wanted = [part.last - 1 for part, chunk in zip(parts, batch, strict=True) if chunk.wants_logits]
         if not wanted:
             return spread(rows[:0], batch)
@@ -107,3 +117,7 @@ class FloatEngine(PagedSessions):
     def _make_cache(self, capacity: int) -> FloatCache:
         shape = (len(self.span), self.spec.num_kv_heads, capacity, self.spec.head_dim)
         return FloatCache(torch.empty(shape), torch.empty(shape))
+
+
+def _rows_of(rows: Tensor, parts: Sequence[Part]) -> list[Tensor]:
+    return [rows[part.first : part.last] for part in parts]

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from sharding.engine import Chunk, SavedSession
 from sharding.paging import PAGE_POSITIONS, PagePool
-from sharding.session_table import SessionTable
+from sharding.session_table import Session, SessionTable
+from sharding.span import Span
 
 DEFAULT_CACHE_BYTES = 256 << 20
 """Of keys and values; memory that no session needs is never touched."""
@@ -21,8 +22,8 @@ class PagedSessions:
     def pages(self) -> PagePool:
         return self._sessions.pool
 
-    def open(self, session: bytes, capacity: int) -> None:
-        self._sessions.open(session, capacity)
+    def open(self, session: bytes, capacity: int, span: Span | None = None) -> None:
+        self._sessions.open(session, capacity, span)
 
     def resize(self, session: bytes, capacity: int) -> None:
         self._sessions.resize(session, capacity)
@@ -59,6 +60,14 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 def cache_positions(cache_bytes: int, page_bytes: int) -> int:
     """Positions in the pages that fit; one page at least."""
     return max(1, cache_bytes // page_bytes) * PAGE_POSITIONS
+
+
+def by_span(sessions: Sequence[Session]) -> list[list[int]]:
+    """The places of a batch's sessions, those over the same blocks together."""
+    groups: dict[Span, list[int]] = {}
+    for place, session in enumerate(sessions):
+        groups.setdefault(session.span, []).append(place)
+    return list(groups.values())
 
 
 def spread(logits: Tensor, batch: Sequence[Chunk]) -> list[Tensor]:

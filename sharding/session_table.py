@@ -17,11 +17,13 @@ from sharding.errors import (
     PoolFull,
     SessionExists,
     ShapeMismatch,
+    SpanError,
     TokenOutOfRange,
     UnknownSession,
 )
 from sharding.page_table import places_in
 from sharding.paging import PAGE_POSITIONS, PagePool, pages_for
+from sharding.span import Span
 from sharding.spec import ModelSpec
 
 MAX_INT32 = (1 << 31) - 1
@@ -31,6 +33,7 @@ MAX_INT32 = (1 << 31) - 1
 class Session:
     """An open session: length positions of its pages are filled, capacity is where it ends."""
 
+    span: Span
     capacity: int
     pages: list[int] = field(default_factory=list)
     length: int = 0
@@ -59,9 +62,12 @@ class Session:
 class SessionTable:
     """The open sessions of one engine, and the pages of its cache."""
 
-    def __init__(self, spec: ModelSpec, cache: Sequence[Tensor], hidden_dtype: torch.dtype = torch.float32) -> None:
-        """cache: tensors of shape (.., .., positions, ...); hidden_dtype: float32, or int32 for the exact profile's Q16."""
+    def __init__(
+        self, spec: ModelSpec, span: Span, cache: Sequence[Tensor], hidden_dtype: torch.dtype = torch.float32
+    ) -> None:
+        """cache: tensors of shape (blocks of span, .., positions, ...); hidden_dtype: float32, or int32 for the exact Q16."""
         self._spec = spec
+        self._span = span
         self._cache = tuple(cache)
         self._hidden_dtype = hidden_dtype
         self._sessions: dict[bytes, Session] = {}
@@ -70,13 +76,16 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, session: bytes, capacity: int) -> Session:
-        """Raises SessionExists; CacheFull where capacity lies outside [1, max_positions]."""
+    def open(self, session: bytes, capacity: int, span: Span | None = None) -> Session:
+        """Raises SessionExists; CacheFull where capacity lies outside [1, max_positions]; SpanError."""
         if session in self._sessions:
             raise SessionExists(session)
+        own = self._span if span is None else span
+        if not self._span.start <= own.start < own.end <= self._span.end:
+            raise SpanError(f"blocks {own} are not all among {self._span}", start=own.start, end=own.end)
         if not 1 <= capacity <= self._spec.max_positions:
             raise CacheFull(session, capacity, self._spec.max_positions)
-        self._sessions[session] = opened = Session(capacity)
+        self._sessions[session] = opened = Session(own, capacity)
         return opened
 
     def get(self, session: bytes) -> Session:
@@ -94,6 +103,7 @@ class SessionTable:
         kept = pages_for(length)
         self.pool.release(entry.pages[kept:])
         del entry.pages[kept:]
+        entry.changed()  # as many as before may come back, and be others
         entry.length = length
 
     def resize(self, session: bytes, capacity: int) -> None:
@@ -136,13 +146,17 @@ class SessionTable:
         """Copy a session out of its pages. Raises UnknownSession."""
         entry = self.get(session)
         places = places_in(entry.table(), 0, entry.length)
-        kept = tuple(each.index_select(2, places.to(each.device)).cpu() for each in self._cache)
-        return SavedSession(entry.capacity, entry.length, kept)
+        blocks = self._blocks(entry.span)
+        kept = tuple(each[blocks].index_select(2, places.to(each.device)).cpu() for each in self._cache)
+        return SavedSession(entry.span, entry.capacity, entry.length, kept)
+
+    def _blocks(self, span: Span) -> slice:
+        return slice(span.start - self._span.start, span.end - self._span.start)
 
     def restore(self, session: bytes, saved: SavedSession) -> None:
         """Open a session with what was saved of it. Raises SessionExists, CacheFull, PoolFull, ShapeMismatch."""
         self._check_saved(session, saved)
-        entry = self.open(session, saved.capacity)
+        entry = self.open(session, saved.capacity, saved.span)
         pages = self.pool.take(pages_for(saved.length))
         if pages is None:
             del self._sessions[session]
@@ -150,22 +164,23 @@ class SessionTable:
         entry.pages, entry.length = pages, saved.length
         places = places_in(entry.table(), 0, entry.length)
         for each, kept in zip(self._cache, saved.tensors, strict=True):
-            each.index_copy_(2, places.to(each.device), kept.to(each.device))
+            each[self._blocks(entry.span)].index_copy_(2, places.to(each.device), kept.to(each.device))
 
     def _check_saved(self, session: bytes, saved: SavedSession) -> None:
         if not 0 <= saved.length <= saved.capacity:
             raise ShapeMismatch(session, "saved length", f"in [0, {saved.capacity}]", saved.length)
-        wanted = [((*each.shape[:2], saved.length, *each.shape[3:]), each.dtype) for each in self._cache]
+        blocks = len(saved.span)
+        wanted = [((blocks, each.shape[1], saved.length, *each.shape[3:]), each.dtype) for each in self._cache]
         found = [(tuple(each.shape), each.dtype) for each in saved.tensors]
         if wanted != found:
             raise ShapeMismatch(session, "saved cache", wanted, found)
 
-    def admit(self, batch: Sequence[Chunk], *, tokens: bool) -> list[Session]:
+    def admit(self, batch: Sequence[Chunk]) -> list[Session]:
         """The batch's sessions in its order, each with pages for its chunk, once every chunk is known to be in order.
 
         Raises what forward raises.
         """
-        entries = [self._admit(chunk, tokens) for chunk in batch]
+        entries = [self._admit(chunk) for chunk in batch]
         if len({chunk.session for chunk in batch}) != len(batch):
             names = [chunk.session for chunk in batch]
             twice = next(name for name in names if names.count(name) > 1)
@@ -173,9 +188,9 @@ class SessionTable:
         self._find_pages(batch, entries)
         return entries
 
-    def _admit(self, chunk: Chunk, tokens: bool) -> Session:
+    def _admit(self, chunk: Chunk) -> Session:
         entry = self.get(chunk.session)
-        _check_inputs(chunk, self._spec, torch.int64 if tokens else self._hidden_dtype)
+        _check_inputs(chunk, self._spec, torch.int64 if entry.span.start == 0 else self._hidden_dtype)
         if chunk.position != entry.length:
             raise ShapeMismatch(chunk.session, "position", entry.length, chunk.position)
         if entry.length + len(chunk.inputs) > entry.capacity:

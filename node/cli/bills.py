@@ -3,27 +3,35 @@
 from rich.table import Table
 
 from node.cli.output import make_table, short, units
-from node.client_session import Report
+from node.reports import Recovery, Report
 
 
 def bill_table(report: Report, profile: str) -> Table:
     """The route with what each stage earns; profile: the numbers that it was computed in."""
+    several = len({bill.route for bill in report.stages}) > 1
     rows = [
         (
-            str(index),
+            f"{bill.route}.{bill.stage}" if several else str(bill.stage),
             short(bill.payee.node),
             bill.blocks,
             units(bill.ask),
             f"{bill.payee.weight_bps / 100:.2f} %",
             units(bill.amount),
         )
-        for index, bill in enumerate(report.stages)
+        for bill in report.stages
     ]
     title = (
         f"{len(report.tokens)} tokens in profile {profile}, {report.tokens_per_second:.1f} tokens/s,"
         f" first after {report.first_token_seconds:.2f} s, bill {units(report.paid)}"
     )
-    return make_table(title, ("stage", "node", "blocks", "ask per token and block", "share", "earns"), rows)
+    if report.recoveries:
+        replayed = sum(each.replayed for each in report.recoveries)
+        title += f", {replayed} tokens replayed at the prompt's price"
+    return make_table(
+        title,
+        ("route.stage" if several else "stage", "node", "blocks", "ask per token and block", "share", "earns"),
+        rows,
+    )
 
 
 def bill_json(report: Report, profile: str) -> dict[str, object]:
@@ -35,6 +43,7 @@ def bill_json(report: Report, profile: str) -> dict[str, object]:
             "ask": str(b.ask),
             "weightBps": b.payee.weight_bps,
             "amount": str(b.amount),
+            "route": b.route,
         }
         for b in report.stages
     ]
@@ -45,5 +54,24 @@ def bill_json(report: Report, profile: str) -> dict[str, object]:
         "tokensPerSecond": round(report.tokens_per_second, 2),
         "paid": str(report.paid),
         "channel": "0x" + report.channel.hex(),
+        "channels": ["0x" + each.channel.hex() for each in report.channels],
+        "reused": report.reused,
+        "recoveries": [
+            {
+                "stage": r.stage,
+                "node": r.node,
+                "reason": r.reason,
+                "replacement": r.replacement,
+                "replayedTokens": r.replayed,
+                "seconds": round(r.seconds, 3),
+            }
+            for r in report.recoveries
+        ],
         "route": stages,
     }
+
+
+def recovery_line(recovery: Recovery) -> str:
+    """What a user sees of a lost stage."""
+    replayed = f"{recovery.replayed} tokens replayed on node {short(recovery.replacement)}"
+    return f"stage {recovery.stage} lost, {replayed} in {recovery.seconds:.1f} s"

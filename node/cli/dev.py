@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import tempfile
 import time
@@ -24,6 +25,8 @@ app = typer.Typer(no_args_is_help=True)
 PID_FILE = Path(".tally/chain.pid")
 LOG_FILE = Path(".tally/chain.log")
 STOP_SECONDS = 10.0
+MAX_DEMO_NODES = 8
+"""The chain has accounts for so many owners."""
 
 
 @app.command()
@@ -116,12 +119,18 @@ def demo(
     nodes: Annotated[int, typer.Option(min=1, max=8, help="Node processes.")] = 4,
     chain: Annotated[Literal["auto", "anvil", "embedded"], typer.Option(help="Which local chain.")] = "embedded",
     profile: ProfileOption = None,
+    kill: Annotated[bool, typer.Option("--kill/--no-kill", help="Kill a stage in mid-answer.")] = True,
+    seed: Annotated[int | None, typer.Option(min=0, help="Picks the stage and the moment; drawn if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Bring up a chain, contracts and nodes, answer a prompt, pay for it and show every coin."""
+    """Bring up a chain, contracts and nodes, answer a prompt, lose a stage on the way, pay and show every coin."""
     signal.signal(signal.SIGTERM, _abort)  # unwind as on Ctrl-C: everything that was started is stopped
     profile = profile or load_client_settings().profile
-    plan = DemoPlan(prompt, max_tokens, nodes, chain, DEFAULT_MODELS[profile], profile)
+    spares = min(nodes, MAX_DEMO_NODES - nodes) if kill else 0
+    strike_seed = (secrets.randbelow(1_000_000) if seed is None else seed) if spares else None
+    plan = DemoPlan(
+        prompt, max_tokens, nodes, chain, DEFAULT_MODELS[profile], profile, spares, strike_seed, restart=spares > 0
+    )
     with (
         tempfile.TemporaryDirectory(prefix="tallystick-") as folder,
         LocalChain(chain) as local,

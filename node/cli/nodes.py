@@ -123,16 +123,15 @@ def start(
 
 
 def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
-    from node.lifetime import run_loop, stop_event
+    from node.lifetime import drain_event, run_loop, stop_event
     from node.log import configure_logging
     from node.node_process import run_node
 
     configure_logging()
 
     async def serve() -> None:
-        await run_node(
-            settings, stop_event(watch_stdin=watch_stdin), wait, lambda serving: _ready(settings.blocks, serving)
-        )
+        stop, drain = stop_event(watch_stdin=watch_stdin), drain_event()
+        await run_node(settings, stop, wait, lambda serving: _ready(settings.blocks, serving), drain)
 
     run_loop(serve())
 
@@ -180,6 +179,29 @@ def stop(config: ConfigOption) -> None:
         raise SettingsError(config, "no node runs from it")
     stop_process(pid)
     console.print(f"stopped the node (process {pid})")
+
+
+@app.command()
+def drain(
+    config: ConfigOption,
+    grace: Annotated[float, typer.Option(min=0, max=86_400, help="Seconds in which sessions may finish here.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds until this command gives up.")] = 600.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running node leave: it takes no new sessions, finishes or hands over those it has, and ends. None is lost."""
+    from node.draining import ask_to_drain, await_drained
+
+    folder = load_node_settings(config).data_dir
+    pid = running_pid(folder)
+    if pid is None:
+        raise SettingsError(config, "no node runs from it")
+    ask_to_drain(folder, pid, grace)
+    with console.status("the node finishes its sessions", spinner="line") as shown:
+        await_drained(folder, pid, timeout, lambda left: shown.update(f"{left} sessions are left"))
+    if as_json:
+        print_json({"drained": True, "pid": pid})
+    else:
+        console.print(f"the node has left (process {pid}); no session was lost")
 
 
 @app.command()

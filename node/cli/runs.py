@@ -1,7 +1,8 @@
 """`tally run`, `pull`, `manifest`, `network`: the client's commands."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import TaskID
@@ -24,6 +25,9 @@ from node.client_errors import SessionFailed
 from node.settings import DEFAULT_MAX_PRICE, DEFAULT_MODELS, load_client_settings
 from sharding.span import Span
 
+if TYPE_CHECKING:
+    from node.gossip_view import NodeView
+
 network_app = typer.Typer(no_args_is_help=True)
 
 
@@ -34,6 +38,7 @@ def run(
     top_k: Annotated[int, typer.Option(help="Sample from the k likeliest; 0 from all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest that make up p.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal texts.")] = 0,
+    distinct_owners: Annotated[bool, typer.Option("--distinct-owners", help="No two stages of one owner.")] = False,
     max_price: Annotated[
         str, typer.Option(help="The most one token may cost over the whole route.")
     ] = DEFAULT_MAX_PRICE,
@@ -61,12 +66,16 @@ def run(
     folder = model or settings.model or DEFAULT_MODELS[profile]
     client_model = ClientModel.from_folder(folder, resolved_model(folder, profile))
     request = client_model.request(prompt, sampling, max_tokens, parse_amount(max_price))
+    request = replace(request, distinct_owners=distinct_owners)
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
     try:
-        generated = run_loop(generate_text(network, client_model, signer, request, settings.data_dir, show))
+        text = generate_text(
+            network, client_model, signer, request, settings.data_dir, show, price_seconds=settings.price_seconds
+        )
+        generated = run_loop(text)
     except SessionFailed as error:
         if as_json:  # people have seen the text as it came
             print_json(
@@ -167,24 +176,35 @@ def quantize(
 
 @network_app.command("ls")
 def network_ls(rpc: RpcOption = None, deployment: DeploymentOption = None, as_json: JsonOption = False) -> None:
-    """List the nodes that have announced themselves."""
-    from node.directory import read_records
+    """List the nodes that have announced themselves, with the load that they tell of in their records."""
+    from node.gossip_view import view_network
+    from node.lifetime import run_loop
     from node.model_folder import known_profiles
 
     settings = load_client_settings()
     profiles = known_profiles(settings.model or DEFAULT_MODELS[settings.profile])
-    records = read_records(load_network(rpc, deployment)).values()
+    nodes = run_loop(view_network(load_network(rpc, deployment)))
     if as_json:
-        print_json([
-            {"node": r.node, "blocks": str(r.span), "ask": str(r.ask), "staked": str(r.bonded), "leaving": str(r.exiting),
-             "endpoint": r.endpoint, "manifest": r.manifest.hex(), "profile": profiles.get(r.manifest.hex())} for r in records
-        ])  # fmt: skip
-        return
-    rows = [
-        (
-            short(r.node), str(r.span), units(r.ask), units(r.bonded), r.endpoint, short(r.manifest.hex()),
-            profiles.get(r.manifest.hex(), "-"),
-        )
-        for r in records
-    ]  # fmt: skip
-    console.print(make_table("Nodes", ("node", "blocks", "ask", "staked", "endpoint", "model", "profile"), rows))
+        print_json([_node_json(each, profiles) for each in nodes])
+    else:
+        columns = ("node", "blocks", "ask", "staked", "endpoint", "model", "profile", "load", "record")
+        console.print(make_table("Nodes", columns, [_node_row(each, profiles) for each in nodes]))
+
+
+def _node_json(seen: "NodeView", profiles: dict[str, str]) -> dict[str, object]:
+    chain, record = seen.chain, seen.record
+    told = {"queue": record.queue, "free_pages": record.free_pages, "draining": record.draining, "age": seen.age,
+            "tokens_per_second": seen.tokens_per_second} if record else None  # fmt: skip
+    return {
+        "node": chain.node, "blocks": str(chain.span), "ask": str(chain.ask), "staked": str(chain.bonded),
+        "leaving": str(chain.exiting), "endpoint": chain.endpoint, "manifest": chain.manifest.hex(),
+        "profile": profiles.get(chain.manifest.hex()), "record": told,
+    }  # fmt: skip
+
+
+def _node_row(seen: "NodeView", profiles: dict[str, str]) -> tuple[str, ...]:
+    chain = seen.chain
+    return (
+        short(chain.node), str(chain.span), units(chain.ask), units(chain.bonded), chain.endpoint,
+        short(chain.manifest.hex()), profiles.get(chain.manifest.hex(), "-"), seen.load, seen.shown_age,
+    )  # fmt: skip

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from incentives.signing import LocalSigner
 from node.client import Client
-from node.client_session import Request
 from node.demo import CLIENT_ACCOUNT, bring_up
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
 from node.generation import model_terms, running_client
 from node.lifetime import run_loop
 from node.model_folder import resolve_model
+from node.reports import Request
 from node.settings import Profile
 from sharding.random_model import write_random_model
 from sharding.sampling import SamplingParams
@@ -127,7 +127,9 @@ def _figures(made: dict[Profile, dict[int, list[list[Timeline]]]], options: argp
         for profile, counts in made.items()
     }
     between = {
-        profile: {count: _percentiles([gap for line in lines for gap in line.between]) for count, lines in counts.items()}
+        profile: {
+            count: _percentiles([gap for line in lines for gap in line.between]) for count, lines in counts.items()
+        }
         for profile, counts in flat.items()
     }
     return {
@@ -135,8 +137,7 @@ def _figures(made: dict[Profile, dict[int, list[list[Timeline]]]], options: argp
         "ratio_8_to_1": {
             profile: round(
                 statistics.median(
-                    _speed(eight) / _speed(one)
-                    for one, eight in zip(made[profile][1], made[profile][8], strict=True)
+                    _speed(eight) / _speed(one) for one, eight in zip(made[profile][1], made[profile][8], strict=True)
                 ),
                 2,
             )

@@ -21,7 +21,7 @@ from typing import Any
 
 from incentives.signing import LocalSigner
 from node.client import Client
-from node.client_session import ClientSession, Request
+from node.client_session import ClientSession
 from node.demo import CLIENT_ACCOUNT, bring_up
 from node.demo_nodes import DemoNodes, DemoPlan, node_processes
 from node.devchain.local import LocalChain
@@ -30,9 +30,10 @@ from node.keys import running_pid
 from node.lifetime import run_loop
 from node.model_folder import resolve_model
 from node.network import Network
+from node.reports import Request
 from sharding.sampling import SamplingParams
 
-STAGES, SPARES = 3, 2
+STAGES, SPARES = 3, 3
 TOKENS, PROMPT_TOKENS = 40, 200
 PHASES = ("prefill", "first", "middle", "last", "voucher", "recovery")
 SPREAD_SECONDS = 0.05
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str], say: Callable[[str], None]) -> dict[str, objec
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; later ones count up")
     options = parser.parse_args(arguments)
-    plan = DemoPlan("", TOKENS, STAGES, "auto", replicas=SPARES, restart=True)
+    plan = DemoPlan("", TOKENS, STAGES, "auto", spares=SPARES, restart=True)
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as name, LocalChain(plan.chain) as chain:
         folder = Path(name)
         with node_processes(plan, folder, chain.url) as nodes:
@@ -97,7 +98,12 @@ def run(arguments: Sequence[str], say: Callable[[str], None]) -> dict[str, objec
 
 
 async def _rounds(
-    network: Network, nodes: DemoNodes, folder: Path, plan: DemoPlan, options: argparse.Namespace, say: Callable[[str], None]
+    network: Network,
+    nodes: DemoNodes,
+    folder: Path,
+    plan: DemoPlan,
+    options: argparse.Namespace,
+    say: Callable[[str], None],
 ) -> list[Outcome]:
     model = ClientModel.from_folder(plan.model, resolve_model(plan.model, plan.profile))
     signer = LocalSigner.dev_account(CLIENT_ACCOUNT, network.chain.chain_id)

@@ -23,7 +23,6 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.gas import measure_gas
 from incentives.signing import LocalSigner
-from node.client_session import Report, Request
 from node.demo import CLIENT_ACCOUNT, bring_up
 from node.demo_nodes import DemoPlan, node_processes
 from node.devchain.local import LocalChain
@@ -31,6 +30,7 @@ from node.generation import model_terms, running_client
 from node.lifetime import run_loop
 from node.log import LOG_FILE
 from node.network import Network
+from node.reports import Report, Request
 from sharding.engine import Chunk
 from sharding.float_engine import FloatEngine
 from sharding.random_model import write_random_model

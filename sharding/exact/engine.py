@@ -14,7 +14,7 @@ from sharding.exact.layout import EXACT_PROFILE
 from sharding.exact.load import load_exact_span
 from sharding.exact.model import ExactSpan
 from sharding.manifest import Manifest, read_manifest
-from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, bytes_of, cache_positions, spread
+from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, by_span, bytes_of, cache_positions, spread
 from sharding.paging import PAGE_POSITIONS
 from sharding.session_table import Session, SessionTable
 from sharding.span import Span
@@ -39,7 +39,7 @@ class ExactEngine(PagedSessions):
         self._arithmetic = arithmetic
         self.page_bytes = bytes_of(arithmetic.make_cache(PAGE_POSITIONS).tensors)
         self._cache = arithmetic.make_cache(cache_positions(cache_bytes, self.page_bytes))
-        self._sessions = SessionTable(weights.spec, self._cache.tensors, hidden_dtype=self.hidden_dtype)
+        self._sessions = SessionTable(weights.spec, weights.span, self._cache.tensors, self.hidden_dtype)
 
     @classmethod
     def from_folder(
@@ -65,31 +65,39 @@ class ExactEngine(PagedSessions):
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:
         if not batch:
             return []
-        sessions = self._sessions.admit(batch, tokens=self.span.start == 0)
+        sessions = self._sessions.admit(batch)
+        outputs: list[Tensor] = [batch[0].inputs] * len(batch)
+        for places in by_span(sessions):
+            made = self._compute([batch[place] for place in places], [sessions[place] for place in places])
+            for place, output in zip(places, made, strict=True):
+                outputs[place] = output
+        for session, chunk in zip(sessions, batch, strict=True):  # only now: a failure leaves every length as it was
+            session.length += len(chunk.inputs)
+        return outputs
+
+    def _compute(self, batch: Sequence[Chunk], sessions: Sequence[Session]) -> list[Tensor]:
+        """Chunks of sessions over the same blocks."""
         parts = plan_parts(self._cache, sessions, batch)
         try:
-            outputs = self._compute(batch, parts)
+            return self._pass(batch, parts, sessions[0].span)
         except (IntegerOverflow, ScaleOutOfRange) as error:
             error.session = _session_of(error.row, batch, parts)
             raise
-        for session, part in zip(sessions, parts, strict=True):  # only now: a failure leaves every length as it was
-            session.length = part.end
-        return outputs
 
-    def _compute(self, batch: Sequence[Chunk], parts: list[Part]) -> list[Tensor]:
+    def _pass(self, batch: Sequence[Chunk], parts: list[Part], span: Span) -> list[Tensor]:
         rows = batch[0].inputs if len(batch) == 1 else torch.cat([chunk.inputs for chunk in batch])
-        if self.span.start == 0:
+        if span.start == 0:
             rows = self._arithmetic.embed(rows)
-        is_last = self.span.end == self.spec.num_blocks
-        for place in range(len(self.span) - is_last):
-            rows = self._arithmetic.block(place, rows, parts)
+        is_last, before = span.end == self.spec.num_blocks, self.span.start
+        for block in range(span.start, span.end - is_last):
+            rows = self._arithmetic.block(block - before, rows, parts)
         if is_last:
-            return spread(self._finish(rows, parts), batch)
+            return spread(self._finish(rows, parts, span.end - 1 - before), batch)
         return [rows[part.first : part.last] for part in parts]
 
-    def _finish(self, rows: Tensor, parts: list[Part]) -> Tensor:
+    def _finish(self, rows: Tensor, parts: list[Part], place: int) -> Tensor:
         """(wanted parts, vocab_size)"""
-        last = self._arithmetic.final_block(len(self.span) - 1, rows, parts)
+        last = self._arithmetic.final_block(place, rows, parts)
         if not len(last):
             return last
         try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from incentives.errors import IncentivesError
 from node.client import Client
 from node.client_errors import SessionFailed
-from node.client_session import Report, Request
 from node.errors import NodeError
+from node.reports import Report, Request
 from tests.faults.network import WIRE_TASKS, Happened
 from tests.faults.parts import Parts
 from tests.faults.plan import Fault, FaultPlan

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import pytest
 
-from node.client_session import Request
+from node.reports import Request
 from sharding.sampling import SamplingParams
 from tests.faults.parts import Parts
 from tests.faults.plan import Fault, FaultPlan, Kind

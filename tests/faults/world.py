@@ -13,7 +13,8 @@ from incentives.stakes import Identity
 from incentives.units import ONE
 from node.admission import StageTerms
 from node.channel_book import ChannelBook
-from node.client import Client, ClientContext, ModelTerms
+from node.client import Client
+from node.client_context import ClientContext, ModelTerms
 from node.directory import Directory
 from node.handshake import HandshakeTerms
 from node.ledger import Ledger

@@ -52,6 +52,9 @@ def test_negative_numbers_of_tokens_have_no_price() -> None:
     for cost in (RoutePrice(1).prefill_cost, RoutePrice(1).decode_cost):
         with pytest.raises(PriceError):
             cost(-1)
+    for held in ((), (0, 0, 0), (1, 2, 3)):
+        with pytest.raises(PriceError):
+            PARTED.entry_cost(-1, held)
 
 
 def test_the_highest_ask_passes_and_one_more_or_less_than_nothing_does_not() -> None:
@@ -76,3 +79,58 @@ def test_a_stage_past_the_end_of_the_model_has_no_price() -> None:
     """A SpanError, as everywhere else."""
     with pytest.raises(SpanError):
         route_price(stages((0, 5, 1)), 4)
+
+
+PARTS = (40, 24, 16)
+PARTED = RoutePrice(sum(PARTS), PARTS)
+HELD = st.tuples(*[st.integers(0, 1000)] * 3)
+
+
+def test_a_stage_is_paid_for_the_rows_that_it_does_not_have() -> None:
+    """Of ten: the first stage has all, the second four, the third none; (0 x 40 + 6 x 24 + 10 x 16) / 8."""
+    assert PARTED.entry_cost(10, (10, 4, 0)) == 38
+    assert PARTED.entry_cost(10, (9, 9, 9)) == 10
+    assert PARTED.entry_cost(10, (10, 10, 10)) == 0
+
+
+def test_a_part_of_an_eighth_is_rounded_up_once() -> None:
+    """In the sum, not for each stage."""
+    assert RoutePrice(3, (1, 1, 1)).entry_cost(3, (1, 1, 2)) == 1
+    assert RoutePrice(3, (1, 1, 1)).entry_cost(3, (0, 0, 2)) == 1
+    assert RoutePrice(3, (1, 1, 1)).entry_cost(9, (0, 9, 9)) == 2
+
+
+@given(st.integers(0, 1000), HELD)
+def test_what_is_held_never_costs_more_and_nothing_held_costs_the_whole(
+    tokens: int, held: tuple[int, int, int]
+) -> None:
+    """Between nothing and the prefill price, and exact to less than a unit."""
+    cost = PARTED.entry_cost(tokens, held)
+    owed = sum(price * max(0, tokens - have) for price, have in zip(PARTS, held, strict=True))
+    assert 0 <= 8 * cost - owed < 8
+    assert cost <= PARTED.prefill_cost(tokens) == PARTED.entry_cost(tokens, (0, 0, 0)) == PARTED.entry_cost(tokens, ())
+
+
+@given(st.integers(1, 300), st.integers(0, 400), HELD)
+def test_a_sessions_cost_never_falls(prompt: int, positions: int, held: tuple[int, int, int]) -> None:
+    """A voucher for more positions is never one for less money, also below what is held."""
+    assert PARTED.session_cost(prompt, positions, held) <= PARTED.session_cost(prompt, positions + 1, held)
+
+
+@given(st.integers(1, 300), st.integers(0, 300), HELD)
+def test_decoding_costs_the_full_price_whatever_is_held(prompt: int, decoded: int, held: tuple[int, int, int]) -> None:
+    """Only the prompt is cheaper."""
+    whole = PARTED.session_cost(prompt, prompt + decoded, held)
+    assert whole == PARTED.entry_cost(prompt, held) + decoded * PARTED.per_token
+
+
+def test_positions_of_other_stages_than_the_routes_have_no_price() -> None:
+    """One too few or too many is a mistake, not a discount."""
+    for held in ((1, 1), (1, 1, 1, 1)):
+        with pytest.raises(ValueError, match="zip"):
+            PARTED.entry_cost(10, held)
+
+
+def test_a_routes_price_knows_its_parts() -> None:
+    """In the stages' order, with their pseudo-blocks."""
+    assert route_price(stages((0, 2, 10), (2, 4, 20), (4, 6, 30)), 6).per_stage == (30, 40, 90)

@@ -13,13 +13,14 @@ from incentives.stakes import sign_consent
 from incentives.units import ONE
 from node.admission import StageTerms
 from node.channel_book import ChannelBook
-from node.client import Client, ClientContext, ModelTerms
-from node.client_session import Request
+from node.client import Client
+from node.client_context import ClientContext, ModelTerms
 from node.directory import Directory
 from node.identity import NodeIdentity
 from node.ledger import Ledger
 from node.model_folder import engine_loader
 from node.network import Network, from_deployment
+from node.reports import Request
 from node.server import StageContext, StageLimits, StageServer
 from node.settlement import Settlement
 from node.store import Store

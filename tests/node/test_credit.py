@@ -137,3 +137,58 @@ def test_amounts_past_64_bits_are_exact() -> None:
     session.paid -= 1
 
     assert not session.allows(8)
+
+
+class TestHeld:
+    """What stages had of a prompt before the route began is not paid again."""
+
+    PRICE = RoutePrice(80, (40, 24, 16))
+
+    def credit(self, paid: int, held: tuple[int, ...], own: int) -> SessionCredit:
+        """A prompt of 80 tokens on a stage that has `own` positions."""
+        return SessionCredit(self.PRICE, 80, WINDOW, 0, 0, paid, positions=own, held=held)
+
+    def test_a_replay_is_paid_to_the_stage_that_does_it(self) -> None:
+        """The middle stage is new: 80 rows at an eighth of its 24, and one row of the two others."""
+        assert self.credit(0, (79, 0, 79), 0).cost_of(80) == 247 == -(-(80 * 24 + 1 * 56) // 8)
+
+    @pytest.mark.parametrize(("paid", "allowed"), [(247, True), (246, False)])
+    def test_what_is_left_of_the_prompt_is_prepaid_to_the_unit(self, paid: int, allowed: bool) -> None:
+        """Both on the stage that has everything but one row, and on the one that has nothing."""
+        assert self.credit(paid, (79, 0, 79), 0).allows(80) is allowed
+        assert self.credit(paid, (79, 0, 79), 79).allows(1) is allowed
+
+    def test_decoding_after_it_costs_what_it_always_costs(self) -> None:
+        """The full price per token, and one window of credit."""
+        session = self.credit(247, (79, 0, 79), 79)
+        session.worked(1)
+        assert session.cost_of(81) == 247 + 80
+        assert session.allows(WINDOW)
+        assert not session.allows(WINDOW + 1)
+
+    def test_nothing_is_earned_before_the_first_row(self) -> None:
+        """What the others had to do is charged from the first own work on, and not before."""
+        session = self.credit(1000, (79, 0, 79), 79)
+        assert session.earned == 0
+        session.worked(1)
+        assert session.earned == 247
+
+
+def test_nothing_is_worked_past_the_lock() -> None:
+    """Paid or on credit: what the channel can never pay is not worked for. To the last unit it is."""
+    session = credit(paid=10_000)
+    session.worked(8)
+    session.locked = 80 + 3 * PRICE
+    assert session.allows(3)
+    assert not session.allows(4)
+    session.locked -= 1
+    assert not session.allows(3)
+
+
+def test_the_lock_counts_what_earlier_sessions_earned() -> None:
+    """It is the channel's, not the session's."""
+    session = credit(paid=1080, paid_before=1000, earned_before=1000)
+    session.locked = 1080
+    assert session.allows(8)
+    session.locked = 1079
+    assert not session.allows(8)

@@ -1,76 +1,22 @@
 """A stage is lost in the middle of an answer: another takes over, and the text is the one that nothing had happened to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+import time
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import torch
 
-from node.client import Client
-from node.client_session import ClientSession, Recovery, Request
-from node.network import Network
+from node.reports import Recovery
 from sharding.sampling import SamplingParams
-from sharding.span import Span
-from tests.node.swarm import (
-    GREEDY,
-    Stage,
-    Swarm,
-    deploy_network,
-    generate,
-    request,
-    running_client,
-    running_stage,
-    write_tiny_exact_model,
-)
+from tests.node.replicas import Replicas, client_of, expected
+from tests.node.swarm import GREEDY, deploy_network, request, write_tiny_exact_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SAMPLED = SamplingParams(1.5, 40, 0.95, 7)
-SPANS = ("0:2", "2:4", "4:6")
 PROMPT = tuple(range(20, 45))
-
-
-@dataclass
-class Replicas:
-    """Three stages, each with a spare of the same span, and what is needed to start a stage again."""
-
-    network: Network
-    model: Path
-    home: Path
-    swarm: Swarm
-    stages: dict[str, list[Stage]]
-    stacks: dict[str, AsyncExitStack] = field(default_factory=dict)
-
-    async def start(self, name: str, account: int, span: str) -> Stage:
-        """Run a stage, or run it again with its keys and its book."""
-        stack = AsyncExitStack()
-        stage = await stack.enter_async_context(
-            running_stage(self.network, self.model, self.home / name, account, Span.parse(span))
-        )
-        self.stacks[stage.owner.address] = stack
-        return stage
-
-    async def stop(self, stage: Stage) -> None:
-        """It ends as a process ends that is told to: streams close at once."""
-        await self.stacks.pop(stage.owner.address).aclose()
-
-    def node_of(self, session: ClientSession, place: int) -> Stage:
-        """The stage that computes the place-th part of a session."""
-        owner = session.run.opened.route.stages[place].node
-        return next(stage for pair in self.stages.values() for stage in pair if stage.owner.address == owner)
-
-    async def revive(self, stage: Stage) -> None:
-        """Start a stopped stage again and have everybody look at the chain."""
-        for span, pair in self.stages.items():
-            if stage in pair:
-                index = pair.index(stage)
-                account = 1 + SPANS.index(span) + 3 * index
-                pair[index] = await self.start(f"node{account}", account, span)
-        self.swarm.stages = [each for pair in self.stages.values() for each in pair]
-        self.swarm.forget_directories()
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -78,35 +24,8 @@ async def net(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
     """Six nodes and a client with money in reserve; each test leaves all of them running."""
     home = tmp_path_factory.mktemp("failover")
     network = await asyncio.to_thread(deploy_network, embedded_url)
-    model = write_tiny_exact_model(home / "model")
-    made = Replicas(network, model, home, None, {span: [] for span in SPANS})  # type: ignore[arg-type]
-    try:
-        for account in range(1, 7):
-            span = SPANS[(account - 1) % 3]
-            made.stages[span].append(await made.start(f"node{account}", account, span))
-        stages = [stage for pair in made.stages.values() for stage in pair]
-        async with running_client(network, model, home / "client", stages) as swarm:
-            made.swarm = swarm
-            yield made
-    finally:
-        for stack in list(made.stacks.values()):
-            await stack.aclose()
-
-
-def client_of(net: Replicas) -> Client:
-    """One that has seen no failure yet."""
-    return Client(replace(net.swarm.context, keeps_reserve=True))
-
-
-async def expected(net: Replicas, wanted: Request) -> tuple[int, ...]:
-    return (await generate(net.swarm.client, wanted))[0]
-
-
-Fault = Callable[[Replicas, Stage], Awaitable[None]]
-
-
-async def stopped(net: Replicas, stage: Stage) -> None:
-    await net.stop(stage)
+    async with Replicas.running(network, write_tiny_exact_model(home / "model"), home) as made:
+        yield made
 
 
 @pytest.mark.parametrize("params", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
@@ -133,5 +52,71 @@ async def test_a_stage_that_ends_costs_no_token(net: Replicas, place: int, after
     assert [each.node for each in heard] == [lost.owner.address] == [each.node for each in report.recoveries]
     assert heard[0].stage == place
     assert lost.owner.address not in {stage.node for stage in report.route.stages}
-    assert len(report.channels) == 2
+    assert len(report.channels) == (2 if after or place else 1), (
+        "nothing was promised where the first stage was gone at once"
+    )
     await client.close()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_stage_that_becomes_slow_is_left(net: Replicas, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times the time for each token: the rest is computed elsewhere, to the same text, though nobody failed."""
+    monkeypatch.setattr("node.pace.SLOW_SECONDS", 0.01)
+    wanted = request(PROMPT, 36)
+    right = await expected(net, wanted)
+    client = client_of(net)
+    session = await client.open(wanted)
+    slow, tokens = net.node_of(session, place), list[int]()
+    engine = slow.context.engine
+    honest = engine.forward
+
+    def slowly(batch: object) -> list[torch.Tensor]:
+        time.sleep(0.15)
+        return honest(batch)  # type: ignore[arg-type]
+
+    try:
+        async for token in session.tokens():
+            tokens.append(token)
+            if len(tokens) == 12:
+                engine.forward = slowly  # type: ignore[method-assign]
+        report = await session.finish()
+    finally:
+        engine.forward = honest  # type: ignore[method-assign]
+    await client.close()
+
+    assert tuple(tokens) == right
+    assert [(each.node, each.reason) for each in report.recoveries] == [(slow.owner.address, "it has become slow")]
+
+
+async def test_where_there_is_no_way_round_a_slow_stage_the_answer_goes_on(
+    net: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that leads to nothing costs no token."""
+    monkeypatch.setattr("node.pace.SLOW_SECONDS", 0.01)
+    wanted = request(PROMPT, 36)
+    right = await expected(net, wanted)
+    client = client_of(net)
+    session = await client.open(wanted)
+    slow, tokens = net.node_of(session, 1), list[int]()
+    [spare] = [stage for stage in net.stages["2:4"] if stage is not slow]
+    await net.stop(spare)
+    engine = slow.context.engine
+    honest = engine.forward
+
+    def slowly(batch: object) -> list[torch.Tensor]:
+        time.sleep(0.1)
+        return honest(batch)  # type: ignore[arg-type]
+
+    try:
+        async for token in session.tokens():
+            tokens.append(token)
+            if len(tokens) == 12:
+                engine.forward = slowly  # type: ignore[method-assign]
+        report = await session.finish()
+    finally:
+        engine.forward = honest  # type: ignore[method-assign]
+        await net.revive(spare)
+    await client.close()
+
+    assert tuple(tokens) == right
+    assert slow.owner.address in {stage.node for stage in report.route.stages}

@@ -13,6 +13,8 @@ from node.messages import (
     MAX_MESSAGE_BYTES,
     MAX_MESSAGE_STAGES,
     MAX_PAYEES,
+    MAX_PREFIX_KEYS,
+    MAX_PROMISES,
     Accept,
     Accepted,
     Attach,
@@ -68,15 +70,19 @@ def make_open(stages: int = 2, payees: int = 2) -> Open:
     )  # fmt: skip
 
 
+VOUCHER = VoucherMessage(amount_bytes(MAX_AMOUNT), word(2), 2**32 - 1, bytes(64))
+FULL_OPEN = msgspec.structs.replace(make_open(), prefix=(word(5),) * MAX_PREFIX_KEYS, paid=(VOUCHER,) * MAX_PROMISES)
+
 MESSAGES: list[Message] = [
     make_open(),
     Accepted((Accept(0, bytes(20), bytes(64), amount_bytes(1)), Accept(1, bytes(20), bytes(64), amount_bytes(2)))),
     Attach(word(1)),
     Attached(),
-    VoucherMessage(amount_bytes(MAX_AMOUNT), word(2), 2**32 - 1, bytes(64)),
+    VOUCHER,
     Close("done"),
     Closed(),
     Failure("unpaid", "the window's credit is used up", 3),
+    FULL_OPEN,
 ]
 
 
@@ -133,8 +139,9 @@ def test_amounts_of_another_length_are_refused(length: int) -> None:
 
 
 def test_largest_open_fits() -> None:
-    """The most stages with the most payees stay below the size limit."""
-    message = make_open(MAX_MESSAGE_STAGES, MAX_PAYEES)
+    """The most stages with the most payees, page names and promises stay below the size limit."""
+    largest = make_open(MAX_MESSAGE_STAGES, MAX_PAYEES)
+    message = msgspec.structs.replace(largest, prefix=FULL_OPEN.prefix, paid=FULL_OPEN.paid)
 
     assert decode_message(encode_message(message)) == message
 

@@ -448,7 +448,7 @@ ROUTE_CHANGES = {
     "another_profile": (lambda r: replace(r, profile=bytes(32)), FailureCode.WRONG_MODEL),
     "a_lower_price": (lambda r: replace(r, stages=(replace(r.stages[0], ask=10**12 - 1), *r.stages[1:])), FailureCode.WRONG_ROUTE),
     "another_span": (
-        lambda r: replace(r, stages=(replace(r.stages[0], end=1), replace(r.stages[1], start=1), r.stages[2])),
+        lambda r: replace(r, stages=(replace(r.stages[0], end=3), replace(r.stages[1], start=3), r.stages[2])),
         FailureCode.WRONG_ROUTE,
     ),
     "a_gap": (lambda r: replace(r, stages=(r.stages[0], r.stages[2])), FailureCode.WRONG_ROUTE),

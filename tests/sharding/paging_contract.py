@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sharding.engine import Chunk, Engine, SavedSession
-from sharding.errors import CacheFull, PoolFull, SessionExists, ShapeMismatch, UnknownSession
+from sharding.errors import CacheFull, PoolFull, SessionExists, ShapeMismatch, SpanError, UnknownSession
 from sharding.paging import PAGE_POSITIONS
 from sharding.span import Span
 from tests.sharding.chains import feed
@@ -197,15 +197,16 @@ class PagingContract:
         engine.close(OTHER)
         doubles = tuple(each.double() for each in saved.tensors)
         for wrong in (
-            SavedSession(LONG, 71, saved.tensors),
-            SavedSession(69, 70, saved.tensors),
-            SavedSession(LONG, 70, doubles),
-            SavedSession(LONG, 70, saved.tensors[:-1]),
+            SavedSession(saved.span, LONG, 71, saved.tensors),
+            SavedSession(saved.span, 69, 70, saved.tensors),
+            SavedSession(saved.span, LONG, 70, doubles),
+            SavedSession(saved.span, LONG, 70, saved.tensors[:-1]),
+            SavedSession(Span(0, 1), LONG, 70, saved.tensors),
         ):
             with pytest.raises(ShapeMismatch):
                 engine.restore(THIRD, wrong)
         with pytest.raises(CacheFull):
-            engine.restore(THIRD, SavedSession(engine.spec.max_positions + 1, 70, saved.tensors))
+            engine.restore(THIRD, SavedSession(saved.span, engine.spec.max_positions + 1, 70, saved.tensors))
         with pytest.raises(UnknownSession):
             engine.length(THIRD)
         assert engine.pages.free == 2
@@ -229,6 +230,36 @@ class PagingContract:
         feed([engine], ONE, tokens_of(engine, 1))
         with pytest.raises(CacheFull):
             feed([engine], ONE, tokens_of(engine, 1))
+
+    def test_a_session_may_run_over_some_of_the_blocks(self, engine: Engine, load: LoadPaged) -> None:
+        """Beginning, middle and end of the span in one batch: each gives what an engine over just these blocks gives."""
+        blocks = engine.spec.num_blocks
+        cuts = [Span(0, 1), Span(1, 2), Span(2, blocks), Span(0, blocks)]
+        small = [load(cut, 4 * engine.page_bytes) for cut in cuts]
+        names = [str(cut).encode() for cut in cuts]
+
+        small[0].open(b"rows", 16)
+        [hidden] = small[0].forward([Chunk(b"rows", 0, tokens_of(engine, 9))])
+        inputs = [tokens_of(engine, 9), hidden, hidden, tokens_of(engine, 9)]
+        for name, cut, alone in zip(names, cuts, small, strict=True):
+            engine.open(name, 16, cut)
+            alone.open(name, 16)
+        for start, end in ((0, 5), (5, 9)):
+            batch = [Chunk(name, start, rows[start:end]) for name, rows in zip(names, inputs, strict=True)]
+            for chunk, alone, output in zip(batch, small, engine.forward(batch), strict=True):
+                assert self.close(output, alone.forward([chunk])[0])
+        saved = engine.save(names[1])
+        engine.close(names[1])
+        engine.restore(names[1], saved)
+        assert (saved.span, saved.tensors[0].shape[0], engine.length(names[1])) == (cuts[1], 1, 9)
+
+    def test_blocks_that_are_not_there_cannot_be_asked_for(self, load: LoadPaged) -> None:
+        """One before and one past the span's ends."""
+        middle = load(Span(1, 3), 1)
+        for wrong in (Span(0, 2), Span(2, 4), Span(0, 4)):
+            with pytest.raises(SpanError):
+                middle.open(ONE, 8, wrong)
+        middle.open(ONE, 8, Span(2, 3))
 
     def test_logits_come_where_they_are_wanted(self, engine: Engine) -> None:
         """A chunk that wants none gets none; the others' are what they are without it."""

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from sharding.float_attention import FloatCache, plan_parts, session_attention
 from sharding.session_table import Session
+from sharding.span import Span
 
 HEADS, GROUPS, HEAD_DIM, CAPACITY = 4, 2, 8, 32
+ALL = Span(0, 2)
 NOTHING = FloatCache(torch.empty(0), torch.empty(0))
 
 
@@ -44,7 +46,7 @@ def test_attention_is_the_formula(chunks: tuple[int, ...], window: int | None) -
     cache = FloatCache(
         torch.full((2, GROUPS, CAPACITY, HEAD_DIM), torch.nan), torch.full((2, GROUPS, CAPACITY, HEAD_DIM), torch.nan)
     )
-    session = Session(CAPACITY, pages=[0])
+    session = Session(ALL, CAPACITY, pages=[0])
     outputs = []
     for count in chunks:
         rows = slice(session.length, session.length + count)
@@ -60,7 +62,7 @@ def test_attention_is_the_formula(chunks: tuple[int, ...], window: int | None) -
 
 def test_decode_builds_no_mask() -> None:
     """One query sees all that is kept; neither does a first chunk without a window need one."""
-    session, fresh = Session(CAPACITY, pages=[0], length=9), Session(CAPACITY, pages=[1])
+    session, fresh = Session(ALL, CAPACITY, pages=[0], length=9), Session(ALL, CAPACITY, pages=[1])
 
     assert [part.mask for part in plan_parts(NOTHING, [session, fresh], [1, 6], None)] == [None, None]
     assert [part.mask for part in plan_parts(NOTHING, [session, fresh], [1, 6], 6)] == [None, None]
@@ -70,7 +72,7 @@ def test_decode_builds_no_mask() -> None:
 
 def test_rows_stand_one_after_the_other() -> None:
     """Each part begins where the one before ends, and keeps its session's own positions."""
-    sessions = [Session(CAPACITY, pages=[n], length=n) for n in (0, 4, 20)]
+    sessions = [Session(ALL, CAPACITY, pages=[n], length=n) for n in (0, 4, 20)]
     parts = plan_parts(NOTHING, sessions, [3, 1, 2], 8)
 
     assert [(p.first, p.last, p.start, p.end, p.oldest) for p in parts] == [
@@ -88,7 +90,7 @@ def test_pages_may_lie_anywhere(pages: list[int], window: int | None) -> None:
     query = torch.randn((HEADS, total, HEAD_DIM), generator=generator)
     keys, values = torch.randn((2, GROUPS, total, HEAD_DIM), generator=generator)
     cache = FloatCache(*(torch.full((2, GROUPS, 4 * 64, HEAD_DIM), torch.nan) for _ in range(2)))
-    session, outputs = Session(total, pages=pages), []
+    session, outputs = Session(ALL, total, pages=pages), []
     for count in (63, 1, 1, 70, 1, 14):
         rows = slice(session.length, session.length + count)
         parts = plan_parts(cache, [session], [count], window)

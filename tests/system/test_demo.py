@@ -96,16 +96,35 @@ def transformers_tokens(prompt: str, count: int) -> list[int]:
 
 def test_the_demo_answers_like_the_whole_model_and_loses_no_coin(marked: dict[str, str]) -> None:
     """Four processes give the whole model's tokens; every coin is accounted for to the last unit; nothing keeps running."""
-    result = run_demo(marked)
+    result = run_demo(marked, "--no-kill")
 
     assert (result["profile"], result["tokens"]) == ("exact-1", whole_model_tokens(PROMPT, 40))
+    assert (result["recoveries"], "strike" in result) == ([], False)
     _assert_every_coin(result)
     assert not processes_of(marked["TALLY_TEST_MARKER"])
 
 
+@pytest.mark.parametrize("seed", ["1", "5"])
+def test_a_stage_killed_in_mid_answer_costs_no_token_and_no_coin(marked: dict[str, str], seed: str) -> None:
+    """The text is that of the whole model all the same; the killed node, started again, is paid for what it did."""
+    result = run_demo(marked, "--seed", seed)
+    [recovery], [killed] = result["recoveries"], result["strike"]["killed"]
+    before, after = (result[moment]["accounts"] for moment in ("before", "after"))
+    earned = {name: int(after[name]) - int(before[name]) for name in before if name.startswith("node")}
+
+    assert result["tokens"] == whole_model_tokens(PROMPT, 40)
+    assert (recovery["stage"], recovery["node"]) == (result["strike"]["stage"], killed)
+    assert recovery["replacement"] != killed
+    assert len(result["channels"]) == 2
+    assert int(before["client"]) - int(after["client"]) == int(result["paid"]) > 0
+    assert sum(earned.values()) + int(result["after"]["pots"]) == int(result["paid"])
+    assert earned[f"node {result['strike']['stage']}"] > 0
+    assert result["after"]["total"] == result["after"]["supply"]
+
+
 def test_the_demo_in_float32_gives_transformers_tokens(marked: dict[str, str]) -> None:
     """The other profile on the other model, with the same money."""
-    result = run_demo(marked, "--profile", "float32")
+    result = run_demo(marked, "--profile", "float32", "--no-kill")
 
     assert (result["profile"], result["tokens"]) == ("float32", transformers_tokens(PROMPT, 40))
     _assert_every_coin(result)
@@ -145,7 +164,7 @@ def _assert_every_coin(result: dict[str, Any]) -> None:
 def test_an_interrupted_demo_leaves_no_process(marked: dict[str, str], number: signal.Signals) -> None:
     """However the demo dies while its nodes come up, they and the chain die with it."""
     demo = subprocess.Popen(
-        [*TALLY, "demo", "--max-tokens", "400"],  # long enough to be still at it
+        [*TALLY, "demo", "--no-kill", "--max-tokens", "400"],  # long enough to be still at it
         env=marked,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,

@@ -1,0 +1,128 @@
+"""Routes from what records and chain say of nodes and from what this client has measured of them."""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from node.client_errors import PriceTooHigh
+from node.directory import Directory
+from node.errors import NoRoute
+from node.gossip import Gossip
+from node.hop_times import MAX_SECONDS, HopTimes, RingHop
+from node.offers import UNCLAIMED_TOKENS_PER_SECOND, Offer, announced_offers, recorded_offers
+from node.router import RouteWish, plan_route
+from node.shunned import Shunned
+from verification.addresses import Address
+from verification.node_records import ServiceRecord
+from verification.routes import Route, RouteStage, profile_id
+
+HANDSHAKE_TRIPS = 4
+"""Until a dialled stream stands: TCP, TLS, the upgrade, challenge and welcome."""
+INERTIA = 0.8
+"""Of its time is what a stage of the route before counts: another route needs another channel, which is a transaction."""
+
+
+class Planner:
+    """The routes of one client for one model; remembers how each node did.
+
+    Nodes with a live record are taken at its word, all others at the chain's: where no record is to be had the chain is enough.
+    """
+
+    def __init__(
+        self, directory: Directory, gossip: Gossip | None, manifest: bytes, profile: str, minimum_stake: int
+    ) -> None:
+        self._directory = directory
+        self._gossip = gossip
+        self._manifest = manifest
+        self._profile = profile_id(profile)
+        self._minimum_stake = minimum_stake
+        self.times = HopTimes(time.monotonic)
+        self.shunned = Shunned(time.monotonic)
+        self._open_stages: frozenset[RouteStage] = frozenset()
+        if gossip is not None:
+            gossip.on_round_trip = self.answered
+
+    async def freshen(self) -> None:
+        """Bring the records up to date; a short wait at the most. Raises nothing that peers or the chain can cause."""
+        if self._gossip is not None:
+            await self._gossip.freshen()
+
+    async def plan(self, wish: RouteWish, multiple: int = 1) -> tuple[RouteStage, ...]:
+        """Without what failed a moment ago, if that is possible; every stage is paid `multiple` times its ask.
+
+        Raises: NoRoute, NoDistinctRoute, PriceTooHigh, ChainError.
+        """
+        offers = [self._weighed(_priced(each, multiple)) for each in await self._offers()]
+        careful = replace(wish, excluded=frozenset(wish.excluded) | self.shunned.nodes())
+        try:
+            return await asyncio.to_thread(plan_route, offers, careful)
+        except (NoRoute, PriceTooHigh):
+            if careful.excluded == frozenset(wish.excluded):
+                raise
+            return await asyncio.to_thread(plan_route, offers, wish)
+
+    def opened(self, stages: Iterable[RouteStage]) -> None:
+        """A route was accepted by all its stages, and has a channel."""
+        self._open_stages = frozenset(stages)
+
+    def _weighed(self, offer: Offer) -> Offer:
+        if offer.stage not in self._open_stages:
+            return offer
+        link, computing, waiting = (INERTIA * each for each in (offer.link, offer.computing, offer.waiting))
+        return replace(offer, link=link, computing=computing, waiting=waiting)
+
+    async def _offers(self) -> list[Offer]:
+        announced = await self._directory.records()
+        live = self._live()
+        recorded = {
+            record.node for record in live
+        }  # what it does not offer there it does not offer: it may be draining
+        rest = [record for node, record in announced.items() if node not in recorded]
+        return recorded_offers(live, self._manifest, self._profile, self.times) + announced_offers(
+            rest, self._manifest, self._minimum_stake, self.times
+        )
+
+    def _live(self) -> tuple[ServiceRecord, ...]:
+        return self._gossip.live() if self._gossip is not None else ()
+
+    def dialled(self, node: Address, seconds: float) -> None:
+        """A stream to a node stood after so long."""
+        self.answered(node, seconds / HANDSHAKE_TRIPS)
+
+    def answered(self, node: Address, seconds: float) -> None:
+        """A node answered what took it no work."""
+        self.times.saw_round_trip(node, min(seconds, MAX_SECONDS))
+
+    def took(self, route: Route, seconds: float) -> None:
+        """One token went round the whole ring."""
+        claims = {
+            (record.node, span.start, span.end): span.tokens_per_second
+            for record in self._live()
+            for span in record.spans
+        }
+        hops = [
+            RingHop(
+                each.node,
+                len(each.span),
+                claims.get((each.node, each.start, each.end), UNCLAIMED_TOKENS_PER_SECOND),
+            )
+            for each in route.stages
+        ]
+        self.times.saw_ring(hops, min(seconds, MAX_SECONDS))
+
+    def succeeded(self, nodes: Iterable[Address]) -> None:
+        """These did their part of an answer to its end."""
+        for node in nodes:
+            self.times.succeeded(node)
+
+    def failed(self, nodes: Collection[Address], *, shun: bool) -> None:
+        """One of these let a session down; `shun`: leave them out for a while."""
+        for node in nodes:
+            self.times.failed(node, 1 / len(nodes))
+            if shun:
+                self.shunned.add(node)
+
+
+def _priced(offer: Offer, multiple: int) -> Offer:
+    return replace(offer, stage=replace(offer.stage, ask=multiple * offer.stage.ask)) if multiple != 1 else offer

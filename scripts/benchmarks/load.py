@@ -1,0 +1,296 @@
+"""`load`: requests that come whether the network keeps up or not, at half of what it can do, at all of it, and at twice that.
+
+A random Llama of 6 x 512 (context 512, so that the trace's lengths are an eighth of the data set's) over two node processes in
+the exact profile, with every setting of node.toml as it comes; one client process with four accounts, whose channels are funded
+before anything is measured. First the capacity, in a closed loop: so many workers that nothing idles each send the next request
+of the mix when their last is answered; capacity is the answers' tokens per second over the mean tokens of an answer. Then the
+traces, each as long in time as the others, each on an idle network.
+
+A request is accepted when its session is open, busy when a stage said so and no session was opened, completed when all its
+tokens came, and lost in every other case: accepted and not completed, refused for another reason, or silent. Times count from
+when it was to arrive, so that a client that is late is no excuse. Goodput is tokens per second that came within the trace's time,
+of completed requests whose first token came within two seconds and whose further ones took at most 200 ms each on average.
+Memory is the nodes' resident memory together, a line fitted by least squares to samples of the 2x phase after its first fifth.
+"""
+
+import argparse
+import asyncio
+import itertools
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from benchmarks.stage_network import StageNetwork, StagePlan, running_stages
+from benchmarks.trace import Request as Arrival
+from benchmarks.trace import TraceShape, make_trace
+from incentives.errors import ChainError
+from incentives.units import ONE
+from node.client import Client
+from node.client_errors import SessionFailed
+from node.errors import NodeError
+from node.generation import model_terms, running_client
+from node.lifetime import run_loop
+from node.model_folder import resolve_model
+from node.refusals import FailureCode
+from node.reports import Request
+from sharding.random_model import RandomShape, write_random_model
+from sharding.sampling import SamplingParams
+
+STAGES = 2
+LOADS = (0.5, 1.0, 2.0)
+CLIENT_ACCOUNTS = (6, 7, 8, 9)
+CHANNELS_EACH = 16
+"""As many sessions as a node lets one client have."""
+CHANNEL_FUNDS = ONE
+WORKERS = 32
+FIRST_SECONDS, EACH_SECONDS = 2.0, 0.2
+ANSWER_SECONDS = 120.0
+WARM_UP_SHARE = 0.2
+RSS_EVERY_SECONDS = 0.25
+SHAPE = RandomShape(
+    num_hidden_layers=6, hidden_size=512, intermediate_size=1408, num_attention_heads=8, num_key_value_heads=8,
+    vocab_size=4096, max_position_embeddings=512,
+)  # fmt: skip
+
+Say = Callable[[str], None]
+End = Literal["completed", "busy", "lost"]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one request. Moments by time.perf_counter()."""
+
+    wanted: int
+    arrived: float
+    opened: float | None = None
+    tokens: list[float] = field(default_factory=list)
+    end: End = "lost"
+    reason: str = "unanswered"
+
+    @property
+    def first_seconds(self) -> float:
+        return self.tokens[0] - self.arrived
+
+    @property
+    def each_seconds(self) -> float:
+        """Of a token after the first, on average."""
+        return (self.tokens[-1] - self.tokens[0]) / max(1, len(self.tokens) - 1)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it was answered in time."""
+        return self.end == "completed" and self.first_seconds < FIRST_SECONDS and self.each_seconds < EACH_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A trace's outcomes. samples: moments and resident bytes."""
+
+    began: float
+    ended: float
+    """When the last request was to arrive."""
+    outcomes: tuple[Outcome, ...]
+    samples: tuple[tuple[float, int], ...]
+
+
+def run(arguments: Sequence[str], say: Say) -> dict[str, object]:
+    """Measure and return the figures."""
+    parser = argparse.ArgumentParser(prog="load")
+    parser.add_argument("--seconds", type=float, default=40.0, help="that each trace lasts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--loads", type=float, nargs="+", default=list(LOADS))
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as name:
+        say("writing the model")
+        model = resolve_model(write_random_model(Path(name) / "model", SHAPE), "exact")
+        plan = StagePlan(model, STAGES, client_accounts=CLIENT_ACCOUNTS)
+        with running_stages(plan, Path(name) / "network") as up:
+            return run_loop(_measure(up, model, Path(name), options, say))
+
+
+async def _measure(
+    up: StageNetwork, model: Path, folder: Path, options: argparse.Namespace, say: Say
+) -> dict[str, object]:
+    pids = [node.pid for node in up.nodes.nodes]
+    driver = Driver([psutil.Process(pid) for pid in pids if pid is not None], SHAPE.vocab_size)
+    async with _clients(up, model, folder, driver):
+        say("opening channels")
+        await asyncio.gather(*(_fund(client, driver) for client in driver.clients))
+        capacity = await _capacity(driver, options)
+        say(f"capacity: {capacity:.2f} requests/s")
+        phases = {}
+        for load in options.loads:
+            count = max(2, round(load * capacity * options.seconds) + 1)
+            trace = make_trace(TraceShape(load * capacity, SHAPE.max_position_embeddings, count, options.seed))
+            phases[load] = await driver.open_loop(trace)
+            say(f"{load}x: {_phase_figures(phases[load])}")
+    return _figures(phases) | {"capacity_requests_per_s": round(capacity, 3), "seconds": options.seconds}
+
+
+@asynccontextmanager
+async def _clients(up: StageNetwork, model: Path, folder: Path, driver: "Driver") -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for number, signer in enumerate(up.clients):
+            client = running_client(up.network, model_terms(model), signer, folder / f"client{number}")
+            driver.clients.append(await stack.enter_async_context(client))
+        yield
+
+
+async def _fund(client: Client, driver: "Driver") -> None:
+    """Open a client's channels: what is measured is serving, not the chain's taking of deposits."""
+    session = await client.open(driver.request(Arrival(0.0, 8, 2, 0)))
+    try:
+        async for _ in session.tokens():
+            pass
+        await session.finish()
+    finally:
+        await session.abandon()
+    payees = session.run.opened.payees
+    channels = [await client.money.take(payees, CHANNEL_FUNDS) for _ in range(CHANNELS_EACH)]
+    for channel in channels:
+        await client.money.give_back(channel.channel, channel.owing)
+
+
+async def _capacity(driver: "Driver", options: argparse.Namespace) -> float:
+    """Requests per second with WORKERS at once."""
+    mix = make_trace(TraceShape(1.0, SHAPE.max_position_embeddings, 2000, options.seed + 1))
+    began, ends = time.perf_counter(), time.perf_counter() + options.seconds
+    outcomes = await driver.closed_loop(mix, ends)
+    start = began + WARM_UP_SHARE * options.seconds
+    tokens = sum(start <= at < ends for each in outcomes for at in each.tokens)
+    return tokens / (ends - start) / statistics.fmean(each.max_tokens for each in mix)
+
+
+class Driver:
+    """Sends requests through all clients in turn and watches the nodes' memory."""
+
+    def __init__(self, processes: Sequence[psutil.Process], vocab_size: int) -> None:
+        self.clients: list[Client] = []
+        self._processes = processes
+        self._vocab_size = vocab_size
+        self._turn: Iterator[int] = itertools.count()
+
+    def request(self, arrival: Arrival) -> Request:
+        """With a prompt that nobody else has: nothing is reused."""
+        chance = random.Random(arrival.seed)  # noqa: S311 - to be drawn again
+        prompt = tuple(chance.randrange(self._vocab_size) for _ in range(arrival.prompt_tokens))
+        return Request(prompt, SamplingParams(1.0, 50, 0.95, arrival.seed), arrival.max_tokens, 10**18)
+
+    async def open_loop(self, trace: Sequence[Arrival]) -> Phase:
+        """Every request at its time; returns when all have ended."""
+        began = time.perf_counter()
+        watching = asyncio.create_task(self._watch_memory(samples := []))
+        outcomes = await asyncio.gather(*(self._at(began + arrival.at_seconds, arrival) for arrival in trace))
+        watching.cancel()
+        return Phase(began, began + trace[-1].at_seconds, tuple(outcomes), tuple(samples))
+
+    async def _at(self, moment: float, arrival: Arrival) -> Outcome:
+        await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+        return await self._answer(moment, arrival)
+
+    async def closed_loop(self, mix: Sequence[Arrival], ends: float) -> list[Outcome]:
+        """WORKERS requests at any time, none begun after `ends`."""
+        waiting, outcomes = iter(mix), list[Outcome]()
+
+        async def work() -> None:
+            while time.perf_counter() < ends:
+                outcomes.append(await self._answer(time.perf_counter(), next(waiting)))
+
+        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        return outcomes
+
+    async def _answer(self, moment: float, arrival: Arrival) -> Outcome:
+        outcome = Outcome(arrival.max_tokens, moment)
+        client = self.clients[next(self._turn) % len(self.clients)]
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._converse(client, self.request(arrival), outcome)
+            outcome.end, outcome.reason = "completed", ""
+        except SessionFailed as error:
+            is_busy = error.code == FailureCode.BUSY and outcome.opened is None
+            outcome.end, outcome.reason = "busy" if is_busy else "lost", f"{error.code}: {error.message}"
+        except (NodeError, ChainError, TimeoutError) as error:
+            outcome.reason = f"{type(error).__name__}: {error}"
+        return outcome
+
+    async def _converse(self, client: Client, request: Request, outcome: Outcome) -> None:
+        session = await client.open(request)
+        outcome.opened = time.perf_counter()
+        try:
+            async for _ in session.tokens():
+                outcome.tokens.append(time.perf_counter())
+            await session.finish()
+        finally:
+            await session.abandon()
+
+    async def _watch_memory(self, samples: list[tuple[float, int]]) -> None:
+        while True:
+            samples.append((time.perf_counter(), sum(each.memory_info().rss for each in self._processes)))
+            await asyncio.sleep(RSS_EVERY_SECONDS)
+
+
+def _figures(phases: dict[float, Phase]) -> dict[str, object]:
+    figures = {load: _phase_figures(phase) for load, phase in phases.items()}
+    peak = max(_goodput(phase) for phase in phases.values())
+    last = phases[max(phases)]
+    return {
+        "lost": sum(each.end == "lost" for phase in phases.values() for each in phase.outcomes),
+        f"goodput_{max(phases):g}x": round(_goodput(last) / peak, 3) if peak else 0.0,
+        "rss_slope_mb_per_min": round(_slope(last), 2),
+        "loads": {f"{load:g}x": each for load, each in figures.items()},
+    }
+
+
+def _phase_figures(phase: Phase) -> dict[str, object]:
+    outcomes = phase.outcomes
+    ends = Counter(each.end for each in outcomes)
+    answered = [each for each in outcomes if each.tokens]
+    gaps = [b - a for each in answered for a, b in itertools.pairwise(each.tokens)]
+    return {
+        "requests": len(outcomes),
+        "accepted": round(sum(each.opened is not None for each in outcomes) / len(outcomes), 3),
+        "completed": ends["completed"],
+        "busy": ends["busy"],
+        "lost": ends["lost"],
+        "good": sum(each.is_good for each in outcomes),
+        "goodput_tokens_per_s": round(_goodput(phase), 1),
+        "open_ms": _percentiles([each.opened - each.arrived for each in outcomes if each.opened is not None]),
+        "first_token_ms": _percentiles([each.first_seconds for each in answered]),
+        "between_tokens_ms": _percentiles(gaps),
+        "reasons": Counter(each.reason[:80] for each in outcomes if each.reason).most_common(5),
+        "rss_mb": [round(bytes_ / 1e6) for _, bytes_ in (phase.samples[0], phase.samples[-1])],
+        "rss_slope_mb_per_min": round(_slope(phase), 2),
+    }
+
+
+def _goodput(phase: Phase) -> float:
+    """Tokens per second."""
+    good = (at for each in phase.outcomes if each.is_good for at in each.tokens)
+    return sum(at <= phase.ended for at in good) / (phase.ended - phase.began)
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Milliseconds."""
+    if len(seconds) < 2:
+        return {}
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return {"p50": round(1000 * cuts[49], 1), "p99": round(1000 * cuts[98], 1)}
+
+
+def _slope(phase: Phase) -> float:
+    """Megabytes a minute."""
+    warm = phase.began + WARM_UP_SHARE * (phase.ended - phase.began)
+    samples = [(at, size) for at, size in phase.samples if warm <= at <= phase.ended]
+    if len(samples) < 2:
+        return 0.0
+    times, sizes = zip(*samples, strict=True)
+    return statistics.linear_regression(times, sizes).slope * 60 / 1e6

@@ -1,0 +1,227 @@
+"""What outlives a route: handed to the session's next one, or freed, once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from node.kept import NAME_BYTES, Kept, SessionKey, Shelf
+from sharding.span import Span
+from tests.faults.virtual_time import run_virtual
+from tests.node.admitted import make_admitted, make_route
+from tests.node.money_fakes import CLIENT, NODES
+from tests.node.test_output_log import ROW_BYTES, rows_at
+
+KEY = SessionKey(CLIENT.address, b"\x01" * 32)
+OTHER = SessionKey(CLIENT.address, b"\x02" * 32)
+SPAN = Span(0, 2)
+LOG_BYTES = 100 * ROW_BYTES
+
+
+class Engine:
+    """Notes what is freed, and may take its time."""
+
+    def __init__(self) -> None:
+        self.freed: list[bytes] = []
+        self.may_free = asyncio.Event()
+        self.may_free.set()
+
+    async def free(self, name: bytes) -> None:
+        await self.may_free.wait()
+        self.freed.append(name)
+
+    def shelf(self, **changes: Any) -> Shelf:
+        return Shelf(self.free, LOG_BYTES, **changes)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def started(shelf: Shelf, key: SessionKey = KEY) -> Kept:
+    """A new session with some rows in its log."""
+    kept = shelf.new(key, SPAN)
+    kept.outputs.append(0, rows_at(0, 10))
+    return kept
+
+
+async def running(shelf: Shelf, kept: Kept, ends: asyncio.Event) -> None:
+    """A route that ends when a newer one wants it to, or when it is told to."""
+    shelf.runs(kept, ends.set)
+    await ends.wait()
+    await shelf.put(kept, keep=True)
+
+
+def test_a_name_is_the_clients_own() -> None:
+    """Neither another client's nonce nor another nonce of the client gives it; over routes it stays."""
+    first, second = (SessionKey.of(make_admitted(make_route(epoch=epoch))) for epoch in (0, 1))
+    assert first == second == KEY
+    names = {key.name for key in (KEY, OTHER, SessionKey(NODES[0].address, KEY.nonce))}
+    assert len(names) == 3
+    assert {len(name) for name in names} == {NAME_BYTES}
+
+
+async def test_nothing_is_kept_of_a_new_session(engine: Engine) -> None:
+    """It begins with empty hands."""
+    shelf = engine.shelf()
+    assert await shelf.take(KEY, SPAN) is None
+    kept = shelf.new(KEY, SPAN)
+    assert (kept.key, kept.tokens, kept.account, kept.has_rows, kept.outputs.end) == (KEY, [], None, False, 0)
+
+
+async def test_a_kept_session_is_handed_out_once(engine: Engine) -> None:
+    """With its rows; nothing of it is freed."""
+    shelf = engine.shelf()
+    kept = started(shelf)
+    await shelf.put(kept, keep=True)
+    assert shelf.parked == 1
+    assert await shelf.take(OTHER, SPAN) is None
+    assert await shelf.take(KEY, SPAN) is kept
+    assert await shelf.take(KEY, SPAN) is None
+    assert (shelf.parked, engine.freed, kept.outputs.end) == (0, [], 10)
+
+
+async def test_a_session_that_is_not_kept_is_freed_at_once(engine: Engine) -> None:
+    """Its cache and its bytes of the log."""
+    shelf = engine.shelf()
+    kept = started(shelf)
+    await shelf.put(kept, keep=False)
+    assert (shelf.parked, engine.freed, shelf._budget.used) == (0, [KEY.name], 0)
+    assert await shelf.take(KEY, SPAN) is None
+
+
+async def test_a_route_that_runs_is_ended_before_a_newer_one_begins(engine: Engine) -> None:
+    """Whoever takes gets the session when the old route has put it back, not before."""
+    shelf, ends = engine.shelf(), asyncio.Event()
+    kept = started(shelf)
+    route = asyncio.create_task(running(shelf, kept, ends))
+    await asyncio.sleep(0)
+    assert not ends.is_set()
+    assert await shelf.take(KEY, SPAN) is kept
+    assert route.done()
+    assert shelf.parked == 0
+
+
+async def test_a_route_that_ends_without_keeping_leaves_nothing_to_take(engine: Engine) -> None:
+    """The client closed the old one while the new one was on its way: the new one waits until all is freed."""
+    shelf = engine.shelf()
+    kept = started(shelf)
+    shelf.runs(kept, lambda: None)
+    taking = asyncio.create_task(shelf.take(KEY, SPAN))
+    engine.may_free.clear()
+    putting = asyncio.create_task(shelf.put(kept, keep=False))
+    await asyncio.sleep(0.0)
+    assert not taking.done()
+    engine.may_free.set()
+    await putting
+    assert await taking is None
+
+
+async def test_an_engine_that_fails_to_free_holds_nobody_up() -> None:
+    """Who waits for the session goes on, with nothing."""
+
+    async def fail(name: bytes) -> None:
+        raise ZeroDivisionError
+
+    shelf = Shelf(fail, LOG_BYTES)
+    kept = started(shelf)
+    shelf.runs(kept, lambda: None)
+    taking = asyncio.create_task(shelf.take(KEY, SPAN))
+    await asyncio.sleep(0)
+    with pytest.raises(ZeroDivisionError):
+        await shelf.put(kept, keep=False)
+    assert await taking is None
+
+
+async def test_a_cache_over_other_blocks_is_freed_and_not_handed_out(engine: Engine) -> None:
+    """The new route has this node compute another part of the model: what is kept is no use to it."""
+    shelf = engine.shelf()
+    kept = started(shelf)
+    await shelf.put(kept, keep=True)
+    assert await shelf.take(KEY, Span(0, 1)) is None
+    assert (engine.freed, shelf.parked, shelf._budget.used) == ([KEY.name], 0, 0)
+
+
+async def test_other_sessions_are_not_ended(engine: Engine) -> None:
+    """Only the route of the very session makes room."""
+    shelf, ends = engine.shelf(), asyncio.Event()
+    kept = started(shelf)
+    route = asyncio.create_task(running(shelf, kept, ends))
+    await asyncio.sleep(0)
+    assert await shelf.take(OTHER, SPAN) is None
+    assert not ends.is_set()
+    ends.set()
+    await route
+    assert await shelf.take(KEY, SPAN) is kept
+
+
+@pytest.mark.parametrize(("after", "kept"), [(14.9, True), (15.1, False)])
+def test_a_session_is_kept_for_fifteen_seconds(after: float, kept: bool) -> None:
+    """A client that comes in time finds it, one that comes later does not; then its memory is free."""
+
+    async def main() -> None:
+        engine = Engine()
+        shelf = engine.shelf()
+        await shelf.put(started(shelf), keep=True)
+        await asyncio.sleep(after)
+        assert (await shelf.take(KEY, SPAN) is not None) is kept
+        assert engine.freed == ([] if kept else [KEY.name])
+        assert shelf._budget.used == (10 * ROW_BYTES if kept else 0)
+
+    run_virtual(main())
+
+
+def test_the_time_begins_anew_with_each_route() -> None:
+    """A session that was taken and put back is not freed by the first time's clock."""
+
+    async def main() -> None:
+        engine = Engine()
+        shelf = engine.shelf(keep_seconds=10.0)
+        kept = started(shelf)
+        for _ in range(3):
+            await shelf.put(kept, keep=True)
+            await asyncio.sleep(9.0)
+            assert await shelf.take(KEY, SPAN) is kept
+        await asyncio.sleep(100.0)
+        assert engine.freed == []
+
+    run_virtual(main())
+
+
+async def test_closing_frees_what_is_parked_and_leaves_no_clock_running(engine: Engine) -> None:
+    """All of it, once; what runs is freed by its own end."""
+    shelf, ends = engine.shelf(keep_seconds=0.0), asyncio.Event()
+    kept = [started(shelf, SessionKey(CLIENT.address, bytes([number]) * 32)) for number in range(3)]
+    shelf.runs(kept[2], ends.set)
+    for each in kept[:2]:
+        await shelf.put(each, keep=True)
+    await shelf.close()
+    await asyncio.sleep(0)
+    assert sorted(engine.freed) == sorted(each.name for each in kept[:2])
+    assert shelf.parked == 0
+    assert shelf._budget.used == 10 * ROW_BYTES
+
+
+def test_closing_waits_for_what_is_being_freed() -> None:
+    """A session whose time is just over is not left half freed."""
+
+    async def main() -> list[bytes]:
+        engine = Engine()
+        shelf = engine.shelf(keep_seconds=1.0)
+        await shelf.put(started(shelf), keep=True)
+        engine.may_free.clear()
+        await asyncio.sleep(1.5)
+        asyncio.get_running_loop().call_later(1.0, engine.may_free.set)
+        await shelf.close()
+        return engine.freed
+
+    assert run_virtual(main()) == [KEY.name]
+
+
+async def test_sessions_of_a_stage_share_one_budget_of_rows(engine: Engine) -> None:
+    """Ten sessions of ten rows fit a hundred rows' bytes; an eleventh keeps none, and all the others theirs."""
+    shelf = engine.shelf()
+    kept = [started(shelf, SessionKey(CLIENT.address, bytes([number]) * 32)) for number in range(11)]
+    assert [each.outputs.covers(0, 10) for each in kept] == [True] * 10 + [False]
+    assert shelf._budget.used == LOG_BYTES
