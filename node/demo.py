@@ -11,7 +11,7 @@ from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import ONE, parse_amount
 from node.channel_book import ChannelBook
-from node.cli.bills import bill_json, bill_table, recovery_line
+from node.cli.bills import bill_json, bill_table, print_recovery
 from node.cli.output import console, print_json, printable
 from node.demo_nodes import DEPLOYMENT_FILE, READY_SECONDS, DemoNode, DemoNodes, DemoPlan
 from node.demo_report import (
@@ -131,7 +131,7 @@ class _Demo:
         request = model.request(self._plan.prompt, SamplingParams(0.0, 0, 1.0, 0), self._plan.max_tokens, MAX_PRICE)
         show = _ignore_piece if quiet else _print_piece
         show(self._plan.prompt)
-        heard = _ignore_recovery if quiet else _print_recovery
+        heard = _ignore_recovery if quiet else print_recovery
         if self._strike is not None and not quiet:
             console.print(f"[dim]{self._strike}[/dim]")
         watch = self._strike.watch if self._strike is not None else None
@@ -202,10 +202,6 @@ def _poll(condition: Callable[[], bool], what: str) -> None:
 
 def _print_piece(piece: str) -> None:
     console.print(printable(piece), end="", markup=False, soft_wrap=True)
-
-
-def _print_recovery(recovery: Recovery) -> None:
-    console.print(f"\n[dim]{recovery_line(recovery)}[/dim]", highlight=False)
 
 
 def _ignore_recovery(recovery: Recovery) -> None:

@@ -44,6 +44,8 @@ class SessionMoney:
         self._mined = asyncio.Event()
         if not terms.is_provisional:
             self._mined.set()
+        self.waits_for_chain = False
+        """Whether work stands still until the channel is mined: no fault of this stage."""
         account = parts.ledger.open_channel(terms.route.channel, terms.key, terms.payees, terms.stage)
         self.earned_before = account.earned
         self.credit = SessionCredit(
@@ -74,9 +76,11 @@ class SessionMoney:
         """Raises: Refused where `rows` more positions are not covered; waits first where the channel is still to be mined."""
         if self.credit.allows(rows):
             return
+        self.waits_for_chain = not self._mined.is_set()
         try:
             async with asyncio.timeout(MINED_SECONDS):
                 await self._mined.wait()
+            self.waits_for_chain = False
         except TimeoutError as error:
             raise Refused(FailureCode.CHANNEL, "the route's channel did not come on the chain in time") from error
         if not self.credit.allows(rows):

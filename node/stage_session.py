@@ -69,7 +69,9 @@ class StageSession:
 
     def progress(self) -> Progress:
         """How far this stage is, for the client."""
-        return Progress(self._received, self.credit.positions, self._parts.batcher.waiting_rows)
+        own = self._received - self.credit.positions
+        others = max(0, self._parts.batcher.waiting_rows - own)  # its own rows are no queue before it
+        return Progress(self._received, self.credit.positions, others + self.money.waits_for_chain)
 
     def supersede(self) -> None:
         """End this route soon, because a newer one of the session is here."""

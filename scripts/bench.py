@@ -16,9 +16,9 @@ BENCHMARKS = {
     "exact-speed": "benchmarks.exact_speed",
     "failover": "benchmarks.failover",
     "first-light": "benchmarks.first_light",
-    "placement": "benchmarks.placement",
     "load": "benchmarks.load",
     "overhead": "benchmarks.overhead",
+    "placement": "benchmarks.placement",
 }
 LIBRARIES = ("torch", "transformers", "aiohttp", "web3")
 

@@ -6,13 +6,13 @@ time slot) says who may act, and whoever would give up blocks announces it first
 goes on only if it is still right beside all announcements that go before its own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sharding.errors import PlacementError
 from sharding.hashing import sha256
 from sharding.placement_coverage import Coverage, Held, Memory, attainable
-from sharding.placement_search import Change, Situation, best_change
+from sharding.placement_search import Change, Situation, best_change, cheapest_gives
 from sharding.placement_values import Holding, ModelNeeds, Move, Offer, Phase, Policy, merged, without
 from sharding.span import Span
 
@@ -72,7 +72,7 @@ def place(joining: Offer, others: Iterable[Holding], world: World) -> tuple[Span
     spans: tuple[Span, ...] = ()
     for _ in range(ROUNDS):
         situation = Situation(coverage, joining, spans, world.needs, world.policy.max_spans)
-        change = best_change(situation, (None, *_parts(spans)))
+        change = best_change(situation, (None, *cheapest_gives(situation, spans)))
         if change is None or (spans and not change.score.beats(situation.now, WORTH)):
             break
         spans = _changed(spans, change)
@@ -184,7 +184,7 @@ def _may_improve(own: Holding, view: View, world: World, now: float) -> bool:
 
 
 def _worthwhile(situation: Situation, relied_on: Coverage, hurdle: float) -> Move | None:
-    gives = _parts(_doubles(situation.spans, relied_on))
+    gives = cheapest_gives(situation, _doubles(situation.spans, relied_on))
     change = best_change(situation, (None, *gives))
     stay = situation.now
     if (
@@ -200,17 +200,6 @@ def _worthwhile(situation: Situation, relied_on: Coverage, hurdle: float) -> Mov
 def _doubles(spans: Iterable[Span], others: Coverage) -> tuple[Span, ...]:
     """The blocks of the spans that others hold too."""
     return merged(Span(block, block + 1) for span in spans for block in span.blocks if others.holders[block])
-
-
-def _parts(spans: Iterable[Span]) -> Iterator[Span]:
-    """What may be given up: each span, and its beginnings and ends of 1, 2, 4, 8 ... blocks."""
-    for span in spans:
-        yield span
-        length = 1
-        while length < len(span):
-            yield Span(span.start, span.start + length)
-            yield Span(span.end - length, span.end)
-            length *= 2
 
 
 def _changed(spans: tuple[Span, ...], change: Change) -> tuple[Span, ...]:

@@ -13,6 +13,9 @@ from sharding.placement_coverage import Coverage
 from sharding.placement_values import Holding, Move, Offer, Phase, merged, without
 from sharding.span import Span
 
+Silent = frozenset[str]
+NOBODY: Silent = frozenset()
+
 
 def join(offer: Offer, view: View, world: World, now: float) -> Holding:
     """A node that holds nothing claims its spans. Raises PlacementError where not even one block fits."""
@@ -26,26 +29,39 @@ def leave(own: Holding, now: float) -> Holding:
     return Holding(own.offer, own.serving, Phase.LEAVING, now)
 
 
-def may_go(node: str, view: View, world: World, now: float) -> bool:
-    """Whether everybody has heard of it and others hold all blocks; without that it may go once its patience has ended."""
+def may_go(node: str, view: View, world: World, now: float, silent: Silent = NOBODY) -> bool:
+    """Whether everybody has heard of it and others hold all blocks; without that it may go once its patience has ended.
+
+    silent: who has not answered since the node said that it would go; their copies do not count.
+    """
     waited = now - view[node].since
-    return waited >= world.policy.patience or (waited >= world.policy.settle and releases(node, view, world))
+    if waited >= world.policy.patience:
+        return True
+    return waited >= world.policy.settle and releases(node, _answering(view, silent), world)
 
 
-def step(node: str, view: View, world: World, now: float, *, done: bool) -> Holding:
-    """The node's next value. done: the drain or the load that its phase waits for has ended."""
+def step(node: str, view: View, world: World, now: float, *, done: bool, silent: Silent = NOBODY) -> Holding:
+    """The node's next value. done: the drain or the load that its phase waits for has ended.
+
+    silent: the nodes that have not answered since the node announced its claim. A node may be dead for seconds before its
+    record is dropped, so whoever is about to give up blocks asks the others first and does not rely on those that say nothing.
+    """
     own = view[node]
     view = {**current(view, world, now), node: own}
     if own.phase is Phase.SERVING:
         move = propose_move(node, view, world, now)
         return own if move is None else _begin(own, move, now)
     if own.phase is Phase.CLAIMING and now - own.since >= world.policy.settle:
-        return _settle(own, view, world, now)
+        return _settle(own, _answering(view, silent), world, now)
     if own.phase is Phase.DRAINING:
         return _drain(own, view, world, now, done)
     if own.phase is Phase.LOADING and done:
         return Holding(own.offer, own.planned, Phase.SERVING, now)
     return own
+
+
+def _answering(view: View, silent: Silent) -> View:
+    return {name: each for name, each in view.items() if name not in silent}
 
 
 def load_failed(own: Holding, now: float) -> Holding:
@@ -68,18 +84,20 @@ def _settle(own: Holding, view: View, world: World, now: float) -> Holding:
         )
     if not still_right(own.offer.node, view, world):
         return Holding(own.offer, own.spans, Phase.SERVING, now)
-    return (
-        replace(own, phase=Phase.DRAINING, since=now)
-        if own.move and own.move.give
-        else replace(own, phase=Phase.LOADING, since=now)
-    )
+    drains = own.move is not None and bool(own.move.give)
+    return replace(own, phase=Phase.DRAINING if drains else Phase.LOADING, since=now)
 
 
 def _drain(own: Holding, view: View, world: World, now: float, done: bool) -> Holding:
-    """A node whose blocks nobody else holds any longer takes them up again: their weights are still there."""
+    """A node whose blocks nobody else holds any longer takes them up again: their weights are still there.
+
+    Where nobody else holds what it is about to load, it no longer waits for the sessions: the gap may be younger than the move.
+    """
     if own.move is None or not releases(own.offer.node, view, world):
         return Holding(own.offer, own.spans, Phase.SERVING, now)
-    limit = world.policy.gap_drain if own.move.closes else world.policy.drain
+    others = [each for each in view.values() if each.offer.node != own.offer.node]
+    urgent = world.planned(others).only_here(own.move.take)
+    limit = world.policy.gap_drain if urgent else world.policy.drain
     if not done and now - own.since < limit:
         return own
     left = without(own.spans, own.move.give)

@@ -96,6 +96,24 @@ def best_change(situation: Situation, gives: Iterable[Span | None]) -> Change | 
     return Change(spans[int(found.give[chosen])], take, score)
 
 
+def cheapest_gives(situation: Situation, droppable: Iterable[Span]) -> list[Span]:
+    """What the node might give up: of 1, 2, 4, 8 ... blocks that lie together, and of each span whole, those missed least."""
+    best: dict[int, tuple[tuple[int, float], Span]] = {}
+    for span in droppable:
+        for length in _lengths(len(span)):
+            for start in range(span.start, span.end - length + 1):
+                give = Span(start, start + length)
+                found = _keep(situation, without(situation.spans, [give]), 0)
+                rank = (int(found.uncovered[0]), -float(found.strength[0]))
+                if length not in best or rank < best[length][0]:
+                    best[length] = (rank, give)
+    return [give for _, give in best.values()]
+
+
+def _lengths(whole: int) -> list[int]:
+    return [*(1 << power for power in range((whole - 1).bit_length())), whole]
+
+
 def _choose(found: Candidates, gives: list[Span | None], node: str) -> int:
     best = found.uncovered == found.uncovered.min()
     near = best & (found.strength >= found.strength[best].max() * (1 - NEAR))
@@ -107,7 +125,7 @@ def _choose(found: Candidates, gives: list[Span | None], node: str) -> int:
 
 def _candidates(situation: Situation, give: Span | None, index: int) -> Iterator[Candidates]:
     kept = without(situation.spans, [give]) if give else situation.spans
-    if kept:
+    if 0 < len(kept) <= situation.max_spans:
         yield _keep(situation, kept, index)
     room = min(situation.needs.room(situation.offer, kept), situation.needs.num_blocks - count(kept))
     if room > 0:
@@ -157,11 +175,10 @@ def _take(situation: Situation, kept: tuple[Span, ...], room: int, index: int) -
 
 def _starts(situation: Situation, kept: tuple[Span, ...], free: Mask, length: int) -> Counts:
     """Where a span of this length may begin: on free blocks, and with room for what the model's ends need on top."""
-    possible = sliding_window_view(free, length).all(axis=-1)
+    possible: Mask = np.array(sliding_window_view(free, length).all(axis=-1))
     needs, offer = situation.needs, situation.offer
     left = offer.capacity_bytes - needs.bytes_of(kept) - length * needs.block_bytes
     last = needs.num_blocks - length
-    possible = possible.copy()
     possible[0] &= left >= needs.first_bytes + (needs.last_bytes if last == 0 else 0)
     possible[last] &= left >= needs.last_bytes + (needs.first_bytes if last == 0 else 0)
     return np.flatnonzero(possible)

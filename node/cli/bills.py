@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from node.cli.output import make_table, short, units
+from node.cli.output import console, make_table, short, units
 from node.reports import Recovery, Report
 
 
@@ -75,3 +75,8 @@ def recovery_line(recovery: Recovery) -> str:
     """What a user sees of a lost stage."""
     replayed = f"{recovery.replayed} tokens replayed on node {short(recovery.replacement)}"
     return f"stage {recovery.stage} lost, {replayed} in {recovery.seconds:.1f} s"
+
+
+def print_recovery(recovery: Recovery) -> None:
+    """In the middle of the text, where it happened."""
+    console.print(f"\n[dim]{recovery_line(recovery)}[/dim]", highlight=False)

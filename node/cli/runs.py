@@ -39,6 +39,7 @@ def run(
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest that make up p.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal texts.")] = 0,
     distinct_owners: Annotated[bool, typer.Option("--distinct-owners", help="No two stages of one owner.")] = False,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Pay twice the ask, and go before who does not.")] = False,
     max_price: Annotated[
         str, typer.Option(help="The most one token may cost over the whole route.")
     ] = DEFAULT_MAX_PRICE,
@@ -55,7 +56,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Continue a prompt over the network, pay for it, and show the bill. Every stage can read what you send."""
-    from node.cli.bills import bill_json, bill_table
+    from node.cli.bills import bill_json, bill_table, print_recovery
     from node.generation import ClientModel, generate_text
     from node.lifetime import run_loop
     from sharding.sampling import SamplingParams
@@ -66,15 +67,16 @@ def run(
     folder = model or settings.model or DEFAULT_MODELS[profile]
     client_model = ClientModel.from_folder(folder, resolved_model(folder, profile))
     request = client_model.request(prompt, sampling, max_tokens, parse_amount(max_price))
-    request = replace(request, distinct_owners=distinct_owners)
+    request = replace(request, distinct_owners=distinct_owners, is_urgent=urgent)
     network = load_network(rpc, deployment)
     signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
     show = _ignore_piece if as_json else _print_piece
     show(prompt)
     try:
         text = generate_text(
-            network, client_model, signer, request, settings.data_dir, show, price_seconds=settings.price_seconds
-        )
+            network, client_model, signer, request, settings.data_dir, show,
+            _ignore_recovery if as_json else print_recovery, price_seconds=settings.price_seconds,
+        )  # fmt: skip
         generated = run_loop(text)
     except SessionFailed as error:
         if as_json:  # people have seen the text as it came
@@ -91,6 +93,10 @@ def run(
 
 def _print_piece(piece: str) -> None:
     console.print(printable(piece), end="", markup=False, soft_wrap=True)
+
+
+def _ignore_recovery(recovery: object) -> None:
+    """Programs find it in the JSON object."""
 
 
 def _ignore_piece(piece: str) -> None:

@@ -7,7 +7,8 @@ needs, so that a placement exists. A history is a sequence of bursts: one to fou
 then two minutes of quiet. Half of the departures are crashes.
 
 `uncovered` counts blocks that were served and then were not although the remaining nodes had the memory, crashes of a last holder
-apart; how long those lasted, from the crash until the block is served again, is `gap_closed_s` (the longest one).
+apart; how long those lasted, from the crash until the block is served again, is `gap_closed_s` (the longest one). `unforeseen` are
+blocks that a node let go in the half second in which nobody could know that the other holder had crashed; their gaps count too.
 `min_throughput_ratio` is the lowest over all small histories and quiet periods of the weakest block's tokens per second over the
 optimum's, `mean_throughput_ratio` the mean. Moves are counted per network and hour of these histories, of which
 `changes_per_hour` says how often somebody came or went; `gap_moves_per_hour` of them covered a block. `decision_ms` is the
@@ -83,6 +84,7 @@ def figures(small: list[History], large: list[History]) -> dict[str, object]:
     ratios = sorted(ratio for each in small for ratio in each.ratios)
     return {
         "uncovered": sum(each.tally.uncovered for each in every),
+        "unforeseen": sum(each.tally.unforeseen for each in every),
         "min_throughput_ratio": round(min(ratios, default=0.0), 3),
         "mean_throughput_ratio": round(statistics.mean(ratios), 3) if ratios else 0.0,
         "bound_ratio_large": round(statistics.mean(ratio for each in large for ratio in each.ratios), 3)
@@ -99,6 +101,7 @@ def figures(small: list[History], large: list[History]) -> dict[str, object]:
         "histories": len(every),
         "virtual_hours": round(hours, 2),
         "samples": len(ratios),
+        "samples_below_0.75": sum(ratio < 0.75 for ratio in ratios),
     }
 
 

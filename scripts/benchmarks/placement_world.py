@@ -40,7 +40,10 @@ class Member:
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted: blocks uncovered without need, seconds until blocks were covered again after a crash, moves begun."""
+    """What is counted: blocks uncovered without need, seconds until blocks were covered again after a crash, moves begun.
+
+    unforeseen: blocks that a node let go in the half second in which nobody could know that the other holder had crashed.
+    """
 
     uncovered: int = 0
     gaps: list[float] = field(default_factory=list)
@@ -48,6 +51,7 @@ class Tally:
     gap_moves: int = 0
     loads: int = 0
     unclosed: int = 0
+    unforeseen: int = 0
 
 
 class Network:
@@ -61,6 +65,7 @@ class Network:
         self._order = itertools.count()
         self._covered = [False] * world.needs.num_blocks
         self._gap_since: dict[int, float] = {}
+        self._crashed: dict[str, tuple[float, Holding]] = {}
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._heap, (time, next(self._order), action))
@@ -85,7 +90,7 @@ class Network:
         self._become(member, leave(member.own, self.now))
 
     def crash(self, name: str) -> None:
-        del self.members[name]
+        self._crashed[name] = (self.now, self.members.pop(name).own)
         self._recount(crashed=True)
         for member in self.members.values():
             self.at(self.now + self.random.uniform(*NOTICED), lambda member=member: self._forget(member, name))
@@ -120,11 +125,23 @@ class Network:
             return
         own = member.own
         if own.phase is Phase.LEAVING:
-            if may_go(member.name, member.view, self.world, self.now):
+            if may_go(member.name, member.view, self.world, self.now, self._silent()):
                 self._go(member)
             return
         done = own.phase in (Phase.DRAINING, Phase.LOADING) and self.now >= member.done_at
-        self._become(member, step(member.name, member.view, self.world, self.now, done=done))
+        silent = self._silent()
+        self._become(member, step(member.name, member.view, self.world, self.now, done=done, silent=silent))
+
+    def _silent(self) -> frozenset[str]:
+        """Who did not answer the question that was asked half a second ago."""
+        return frozenset(name for name, (when, _) in self._crashed.items() if when <= self.now - SPREAD[1])
+
+    def _unforeseeable(self, block: int) -> bool:
+        """Whether a holder of the block crashed so lately that it may have answered the last question."""
+        return any(
+            when > self.now - SPREAD[1] and any(block in span.blocks for span in own.serving)
+            for when, own in self._crashed.values()
+        )
 
     def _become(self, member: Member, own: Holding) -> None:
         before = member.own
@@ -186,7 +203,9 @@ class Network:
                 self.tally.gaps.append(self.now - self._gap_since.pop(block))
             elif self._covered[block] and not covered and feasible:
                 self._gap_since[block] = self.now
-                self.tally.uncovered += not crashed
+                unforeseen = not crashed and self._unforeseeable(block)
+                self.tally.unforeseen += unforeseen
+                self.tally.uncovered += not crashed and not unforeseen
             self._covered[block] = covered
         if not feasible:
             self._gap_since.clear()

@@ -2,22 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from node.client import Client
 from node.client_errors import PriceTooHigh
 from node.errors import NoRoute
-from node.gossip import Gossip
+from node.gossip import Gossip, GossipParts
 from node.gossip_routes import INERTIA, Planner
 from node.record_book import sign_record
 from node.router import RouteWish
 from node.routing_errors import NoDistinctRoute
 from sharding.span import Span
+from tests.faults.parts import Parts
+from tests.faults.plan import Fault, FaultPlan, Kind
 from tests.faults.virtual_time import EPOCH, run_virtual
+from tests.faults.world import ASK, Shape, World, hot_key, running_world
 from tests.node.gossips import MANIFEST, Town
 from tests.node.records import DOMAIN, MINIMUM, address, key, record
+from tests.node.swarm import generate, request, write_tiny_exact_model
 from verification.addresses import Address
-from verification.node_records import ServedSpan
+from verification.node_records import ServedSpan, ServiceRecord
 from verification.routes import ZERO_HASH, Route, RouteStage, profile_id
 
 NOW = int(EPOCH)
@@ -32,25 +38,27 @@ class Bench:
     gossip: Gossip
     planner: Planner
 
-    async def tell(self, number: int, span: str = "0:4", speed: float = 10.0, ask: int = 1, **changes: object) -> None:
+    async def tell(self, number: int, span: str = "0:4", speed: float = 10.0, ask: int = 1, **changes: Any) -> None:
         """A node's record reaches this client."""
         await self.gossip._anchor()
         blocks = Span.parse(span)
-        said = replace(
-            record(number, issued=NOW, life=120), endpoint=self.town.chain[address(number)].endpoint,
-            profile=profile_id(PROFILE), spans=(ServedSpan(blocks.start, blocks.end, ask, round(1000 * speed)),), **changes,
-        )  # type: ignore[arg-type]  # fmt: skip
-        self.gossip.book.add(sign_record(said, key(number), DOMAIN), NOW)
+        said: dict[str, Any] = {
+            "endpoint": self.town.chain[address(number)].endpoint,
+            "profile": profile_id(PROFILE),
+            "spans": (ServedSpan(blocks.start, blocks.end, ask, round(1000 * speed)),),
+        }
+        whole = replace(record(number, issued=NOW, life=120), **(said | changes))
+        self.gossip.book.add(sign_record(whole, key(number), DOMAIN), NOW)
 
-    async def nodes(self, **wish: object) -> list[Address]:
+    async def nodes(self, **wish: Any) -> list[Address]:
         """The nodes of the route that is planned now."""
-        return [stage.node for stage in await self.planner.plan(RouteWish(4, **wish))]  # type: ignore[arg-type]
+        return [stage.node for stage in await self.planner.plan(RouteWish(4, **wish))]
 
 
-def bench(*numbers: int, asks: Mapping[int, int] = {}) -> Bench:  # noqa: B006 - never written to
+def bench(*numbers: int, asks: Mapping[int, int] | None = None) -> Bench:
     """Nodes that all announce blocks 0:4, at an ask of 1 unless said otherwise."""
     town = Town(numbers)
-    for number, ask in asks.items():
+    for number, ask in (asks or {}).items():
         town.chain[address(number)] = replace(town.chain[address(number)], ask=ask)
     reader = town.reader(90)
     planner = Planner(reader.directory, reader.gossip, MANIFEST, PROFILE, MINIMUM)
@@ -91,16 +99,12 @@ def test_a_record_outdoes_an_announcement() -> None:
 
 
 @pytest.mark.parametrize("change", [{"draining": True}, {"manifest": b"x" * 32}, {"profile": b"x" * 32}], ids=str)
-def test_a_node_that_says_it_does_not_serve_gets_no_route_whatever_it_announced(change: dict[str, object]) -> None:
+def test_a_node_that_says_it_does_not_serve_gets_no_route_whatever_it_announced(change: dict[str, Any]) -> None:
     """Draining, or with another model by now; when its word is old the chain's counts again."""
 
     async def main() -> None:
         two = bench(1, 2, asks={1: 1, 2: 9})
-        await two.tell(1, **{"sequence": 2, **change}) if "profile" not in change else None
-        if "profile" in change:
-            own = replace(record(1, issued=NOW, life=120), endpoint="memory://node1:1", **change)  # type: ignore[arg-type]
-            await two.gossip._anchor()
-            two.gossip.book.add(sign_record(own, key(1), DOMAIN), NOW)
+        await two.tell(1, **change)
         assert await two.nodes(seconds_per_unit=1e-3) == [address(2)]
         with pytest.raises(NoRoute):
             await two.nodes(excluded={address(2)})
@@ -207,12 +211,7 @@ def test_a_ceiling_and_distinct_owners_are_kept() -> None:
             await three.planner.plan(RouteWish(4, max_price=11), 2)
 
         one = bench(1)
-        said = replace(
-            record(1, issued=NOW), endpoint="memory://node1:1", profile=profile_id(PROFILE),
-            spans=(ServedSpan(0, 2, 1, 1), ServedSpan(2, 4, 1, 1)),
-        )  # fmt: skip
-        await one.gossip._anchor()
-        one.gossip.book.add(sign_record(said, key(1), DOMAIN), NOW)
+        await one.tell(1, spans=(ServedSpan(0, 2, 1, 1), ServedSpan(2, 4, 1, 1)))
         assert await one.nodes() == [address(1)] * 2
         with pytest.raises(NoDistinctRoute):
             await one.nodes(distinct_owners=True)
@@ -248,3 +247,55 @@ def test_times_past_all_measure_are_bounded() -> None:
         assert await one.nodes() == [address(1)]
 
     run_virtual(main())
+
+
+# A whole network in virtual time
+
+
+def claim_of(world: World, name: str, tokens_per_second: float, ask: int) -> ServiceRecord:
+    """What a node of the world says of itself."""
+    node = world.nodes[name]
+    engine, span = node.engine, node.engine.span
+    announced = {each.node: each for each in world.chain.stakes.announcements()}[node.owner.address]  # type: ignore[index]
+    peer = world.chain.stakes.identities()[announced.node].peer
+    return ServiceRecord(
+        node=announced.node, sequence=1, issued=int(EPOCH), expires=int(EPOCH) + 120, peer=peer,
+        endpoint=announced.endpoint, manifest=engine.manifest.root, profile=profile_id(engine.profile),
+        spans=(ServedSpan(span.start, span.end, ask, round(1000 * tokens_per_second)),), queue=0, free_pages=9,
+        draining=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """Engines of a tiny exact model."""
+    return Parts(write_tiny_exact_model(tmp_path_factory.mktemp("routing-model")))
+
+
+def test_a_node_that_lies_about_its_speed_is_passed_over_after_a_few_answers(parts: Parts) -> None:
+    """It claims a thousand tokens a second and holds each one up for a second; the honest one claims its twenty."""
+    liar, honest = "s1r1", "s1r0"
+    plan = FaultPlan(5, 0.01, 0.0, (Fault(Kind.SLOW, liar, 1, seconds=1.0),))
+
+    async def main() -> list[str]:
+        async with running_world(plan, parts, Shape(replicas=2)) as world:
+            context = world.client._context
+            gossip = Gossip(GossipParts(world.chain, context.directory, context.transport))
+            await gossip._anchor()
+            for name in world.nodes:
+                speed = {liar: 1000.0, honest: 20.0}.get(name, 100.0)
+                record = claim_of(world, name, speed, ASK)
+                gossip.book.add(sign_record(record, hot_key(name), world.chain.hello_domain), EPOCH)
+            client = Client(replace(context, gossip=gossip, price_seconds=0.0))
+            names = {node.owner.address: name for name, node in world.nodes.items()}
+            taken = []
+            for _ in range(5):
+                _, report = await generate(client, request(max_tokens=4))
+                taken.append(names[report.route.stages[1].node])  # type: ignore[attr-defined]
+            await client.close()
+            await gossip.close()
+            return taken
+
+    taken = run_virtual(main())
+    assert taken[0] == liar
+    assert taken[2:] == [honest] * 3

@@ -41,6 +41,7 @@ TOLD: list[tuple[Exception, FailureCode]] = [
     (mathematics.UnknownSession(SESSION), FailureCode.UNKNOWN_SESSION),
     (mathematics.SessionExists(SESSION), FailureCode.BUSY),
     (mathematics.CacheFull(SESSION, 9, 8), FailureCode.TOO_LONG),
+    (mathematics.PoolFull(SESSION, 2, 1), FailureCode.BUSY),
     (mathematics.NotFinite("logits"), FailureCode.NOT_FINITE),
     (mathematics.IntegerOverflow("a logit", 7, session=SESSION), FailureCode.OUT_OF_RANGE),
     (mathematics.ScaleOutOfRange("a logit", -1, "at least 0"), FailureCode.OUT_OF_RANGE),
@@ -74,7 +75,7 @@ ELSEWHERE = {
     # The client's.
     "ClientError", "NoRoute", "PriceTooHigh", "PromptTooLong", "SessionFailed",
     # A fault of the node itself, which the peer is told nothing of.
-    "StoreError", "PayeesError", "PriceError", "KernelRefused",
+    "StoreError", "PayeesError", "PriceError", "KernelRefused", "PlacementError",
 }  # fmt: skip
 
 

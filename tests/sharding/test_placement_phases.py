@@ -55,13 +55,27 @@ def test_a_move_drains_before_it_lets_go() -> None:
 
 
 def test_a_drain_ends_at_its_limit() -> None:
-    """30 seconds for a move that improves, one where a block is uncovered; until then it waits for the sessions."""
-    other = serving("b", "0:1")
-    for closes, limit in ((0, 30.0), (1, 1.0)):
-        own = moving(serving("a", "0:1"), Phase.DRAINING, give="0:1", take="1:2", closes=closes)
+    """30 seconds where others hold the new block, one where nobody does, even if the gap is younger than the move."""
+    own = moving(serving("a", "0:1"), Phase.DRAINING, give="0:1", take="1:2")
+    for other, limit in (("0:2", 30.0), ("0:1", 1.0)):
+        crowd = view(own, serving("b", other))
 
-        assert step("a", view(own, other), world(2), limit - 0.1, done=False) == own
-        assert step("a", view(own, other), world(2), limit, done=False).phase is Phase.LOADING
+        assert step("a", crowd, world(2), limit - 0.1, done=False) == own
+        assert step("a", crowd, world(2), limit, done=False).phase is Phase.LOADING
+
+
+def test_a_node_that_says_nothing_is_not_relied_on() -> None:
+    """It may be dead and nobody knows it yet: neither a claim nor a departure counts on its copy."""
+    claim = moving(serving("a", "0:1"), Phase.CLAIMING, give="0:1", take="1:2", closes=1)
+    other = serving("b", "0:1")
+    silent = frozenset({"b"})
+
+    assert step("a", view(claim, other), world(2), 1.0, done=False).phase is Phase.DRAINING
+    assert step("a", view(claim, other), world(2), 1.0, done=False, silent=silent).phase is Phase.SERVING
+
+    leaving = view(leave(serving("a", "0:1"), 0.0), other)
+    assert may_go("a", leaving, world(2), 1.0)
+    assert not may_go("a", leaving, world(2), 1.0, silent)
 
 
 def test_a_drain_is_taken_back_when_the_other_holder_is_gone() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding.placement_coverage import Coverage, Held
-from sharding.placement_search import NEAR, Score, Situation, best_change
+from sharding.placement_search import NEAR, Score, Situation, best_change, cheapest_gives
 from sharding.placement_values import ModelNeeds, Offer, count, merged, without
 from sharding.span import Span
 from tests.sharding.placement_cases import BLOCK, offer, spans
@@ -137,3 +137,26 @@ def test_of_equals_one_that_gives_nothing_up_goes_first() -> None:
 
     assert found is not None
     assert found.give is None
+
+
+def test_what_is_missed_least_is_given_up_even_from_the_middle() -> None:
+    """Blocks 2 and 3 have a strong holder besides; each length up to the whole span has one candidate."""
+    others = [Held(7.0, spans("0:7")), Held(100.0, spans("2:4"))]
+    situation = situation_of(others, offer("a", 5, 5.0), spans("0:5"))
+
+    gives = cheapest_gives(situation, spans("0:5"))
+
+    assert [len(give) for give in gives] == [1, 2, 4, 5]
+    assert gives[1:] == [Span(2, 4), gives[2], Span(0, 5)]
+    assert gives[0] in spans("2:3", "3:4")
+    assert cheapest_gives(situation, ()) == []
+
+
+def test_a_node_does_not_split_what_it_holds_into_more_pieces_than_it_may() -> None:
+    """Giving up the middle would leave two."""
+    others = [Held(7e3, spans("0:7")), Held(1e6, spans("1:2"))]
+    situation = situation_of(others, offer("a", 3, 5e3), spans("0:3"), pieces=1)
+
+    found = best_change(situation, cheapest_gives(situation, spans("1:2")))
+
+    assert found is None or found.take is not None
