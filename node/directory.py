@@ -17,7 +17,7 @@ from sharding.span import Span
 from verification.addresses import Address
 
 REFRESH_SECONDS = 5.0
-UNKNOWN_REFRESH_SECONDS = 1.0
+UNKNOWN_REFRESH_SECONDS = 0.5
 REORG_BLOCKS = 64
 """How deep a re-org is noticed at once; a deeper one at the next whole reading."""
 MAX_NEW_BLOCKS = 5_000
@@ -131,9 +131,13 @@ class Directory:
             return self._records
 
     async def record(self, node: Address) -> NodeRecord:
-        """Return one node; a node that is not known yet is looked for once more. Raises: UnknownNode."""
-        asked = time.monotonic() - UNKNOWN_REFRESH_SECONDS  # or strangers' names would cost a reading each
-        found = (await self.chain_records()).get(node) or (await self.chain_records(newer_than=asked)).get(node)
+        """Return one node; a node that is not known yet is looked for once more, now or in a moment. Raises: UnknownNode."""
+        found = (await self.chain_records()).get(node)
+        if found is None:
+            asked = time.monotonic()
+            # one reading serves all who look for a stranger meanwhile, or their names would cost a reading each
+            await asyncio.sleep(max(0.0, self._read_at + UNKNOWN_REFRESH_SECONDS - asked))
+            found = (await self.chain_records(newer_than=asked)).get(node)
         if found is None:
             raise UnknownNode(node)
         return self._located(found)

@@ -161,15 +161,16 @@ async def test_unknown_node_is_looked_for_once_more(stakes: FakeStakes, monkeypa
     assert stakes.readings == 2
 
 
-async def test_strangers_names_do_not_cost_a_reading_each(stakes: FakeStakes) -> None:
-    """Right after a reading an unknown node is unknown."""
+async def test_strangers_names_do_not_cost_a_reading_each(stakes: FakeStakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who look for somebody unknown right after a reading wait for one further reading together."""
+    monkeypatch.setattr("node.directory.UNKNOWN_REFRESH_SECONDS", 0.1)
     directory = Directory(network(stakes), NEVER)
     await directory.records()
-    for _ in range(3):
-        with pytest.raises(UnknownNode):
-            await directory.record(Address("0x0000000000000000000000000000000000000002"))
+    looked = [directory.record(Address(f"0x{n:040d}")) for n in range(2, 22)]
+    found = await asyncio.gather(*looked, return_exceptions=True)
 
-    assert stakes.readings == 1
+    assert {type(each) for each in found} == {UnknownNode}
+    assert stakes.readings == 2
 
 
 async def test_known_node_needs_no_reading(stakes: FakeStakes) -> None:
@@ -184,14 +185,14 @@ async def test_known_node_needs_no_reading(stakes: FakeStakes) -> None:
 
 
 async def test_node_that_is_nowhere_is_named(stakes: FakeStakes) -> None:
-    """After one reading that began after the question, and no more."""
+    """After the reading that was due and one more, which began after the question."""
     directory = Directory(network(stakes), NEVER)
 
     with pytest.raises(UnknownNode) as caught:
         await directory.record(address(9))
 
     assert caught.value.node == address(9)
-    assert stakes.readings == 1
+    assert stakes.readings == 2
 
 
 async def test_chain_that_is_down_is_asked_again(stakes: FakeStakes) -> None:

@@ -18,7 +18,7 @@ from sharding.span import Span
 from tests.faults.parts import Parts
 from tests.faults.plan import Fault, FaultPlan, Kind
 from tests.faults.virtual_time import EPOCH, run_virtual
-from tests.faults.world import ASK, Shape, World, hot_key, running_world
+from tests.faults.world import Shape, World, hot_key, running_world
 from tests.node.gossips import MANIFEST, Town
 from tests.node.records import DOMAIN, MINIMUM, address, key, record
 from tests.node.swarm import generate, request, write_tiny_exact_model
@@ -252,7 +252,7 @@ def test_times_past_all_measure_are_bounded() -> None:
 # A whole network in virtual time
 
 
-def claim_of(world: World, name: str, tokens_per_second: float, ask: int) -> ServiceRecord:
+def claim_of(world: World, name: str, tokens_per_second: float) -> ServiceRecord:
     """What a node of the world says of itself."""
     node = world.nodes[name]
     engine, span = node.engine, node.engine.span
@@ -261,7 +261,7 @@ def claim_of(world: World, name: str, tokens_per_second: float, ask: int) -> Ser
     return ServiceRecord(
         node=announced.node, sequence=1, issued=int(EPOCH), expires=int(EPOCH) + 120, peer=peer,
         endpoint=announced.endpoint, manifest=engine.manifest.root, profile=profile_id(engine.profile),
-        spans=(ServedSpan(span.start, span.end, ask, round(1000 * tokens_per_second)),), queue=0, free_pages=9,
+        spans=(ServedSpan(span.start, span.end, announced.ask, round(1000 * tokens_per_second)),), queue=0, free_pages=9,
         draining=False,
     )  # fmt: skip
 
@@ -284,7 +284,7 @@ def test_a_node_that_lies_about_its_speed_is_passed_over_after_a_few_answers(par
             await gossip._anchor()
             for name in world.nodes:
                 speed = {liar: 1000.0, honest: 20.0}.get(name, 100.0)
-                record = claim_of(world, name, speed, ASK)
+                record = claim_of(world, name, speed)
                 gossip.book.add(sign_record(record, hot_key(name), world.chain.hello_domain), EPOCH)
             client = Client(replace(context, gossip=gossip, price_seconds=0.0))
             names = {node.owner.address: name for name, node in world.nodes.items()}
