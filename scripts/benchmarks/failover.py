@@ -139,7 +139,7 @@ class _Round:
         request = Request(self._plan.prompt, self._plan.sampling, TOKENS, 10**18)
         right = await self._undisturbed(request)
         outcome = Outcome(self._plan)
-        self._client._shunned._until.clear()
+        self._client.planner.shunned._until.clear()
         session = await self._client.open(request)
         try:
             outcome.identical = await self._disturbed(session, outcome) == right
