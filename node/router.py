@@ -10,7 +10,6 @@ from functools import partial
 
 from incentives.prices import paid_blocks
 from node.client_errors import PriceTooHigh
-from node.directory import NodeRecord
 from node.errors import NoRoute
 from node.offers import Offer
 from node.route_search import Exchange, Found, Hop, RouteGraph
@@ -67,30 +66,6 @@ def plan_route(offers: Iterable[Offer], wish: RouteWish) -> tuple[RouteStage, ..
         if len(free) == len(usable):
             raise
         return _plan(usable, wish)
-
-
-def plan_stages(
-    records: Iterable[NodeRecord],
-    manifest: bytes,
-    num_blocks: int,
-    minimum_stake: int,
-    excluded: Collection[Address] = (),
-) -> tuple[RouteStage, ...]:
-    """Choose stages for blocks [0, num_blocks) with the lowest price, then the fewest hops, from the chain's records alone.
-
-    Raises: NoRoute with the blocks that nobody serves.
-    """
-    stages = [
-        RouteStage(record.node, record.span.start, record.span.end, record.ask)
-        for record in records
-        if record.manifest == manifest and record.bonded >= minimum_stake
-    ]
-    usable = [stage for stage in stages if _usable(stage, num_blocks, excluded)]
-    hops = [Hop(stage, 0, 0, _price(stage, num_blocks)) for stage in usable]
-    found = RouteGraph(hops, num_blocks).cheapest(_price_only)
-    if found is None:
-        raise NoRoute(_uncovered(usable, num_blocks), num_blocks)
-    return found.stages
 
 
 def _plan(offers: list[Offer], wish: RouteWish) -> tuple[RouteStage, ...]:

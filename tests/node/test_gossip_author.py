@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pydantic import ValidationError
 
 from node.batcher import Batcher
+from node.errors import SettingsError
 from node.gossip_author import (
     MUCH_QUEUE,
     RECORD_SECONDS,
@@ -23,6 +25,7 @@ from node.gossip_author import (
 )
 from node.model_folder import engine_loader
 from node.offers import UNCLAIMED_TOKENS_PER_SECOND
+from node.settings import NodeSettings, load_client_settings
 from node.worker import Worker
 from sharding.batch_runner import BatchRunner
 from sharding.engine import Engine
@@ -188,3 +191,37 @@ async def test_an_engine_that_cannot_be_tried_still_serves(tmp_path: Path, worke
     assert (await first_speed(batcher, engine)).tokens_per_second == UNCLAIMED_TOKENS_PER_SECOND
     assert batcher.runner.unpromised_pages == engine.pages.free
     await batcher.close()
+
+
+# How often, and what a price is worth
+
+
+@pytest.mark.parametrize("seconds", [0.1, 10.0])
+def test_an_operator_chooses_how_often_records_are_exchanged(seconds: float) -> None:
+    """From a tenth of a second to a third of a record's life."""
+    assert settings_with(gossip_seconds=seconds).gossip_seconds == seconds
+
+
+@pytest.mark.parametrize("seconds", [0.09, 10.1])
+def test_an_exchange_too_often_or_too_seldom_is_refused(seconds: float) -> None:
+    """Past the limits on both sides."""
+    with pytest.raises(ValidationError, match="gossip_seconds"):
+        settings_with(gossip_seconds=seconds)
+
+
+@pytest.mark.parametrize(("seconds", "good"), [(0.0, True), (3600.0, True), (-0.1, False), (3600.1, False)])
+def test_a_client_chooses_what_its_highest_price_is_like(
+    seconds: float, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing at all, up to an hour per token."""
+    monkeypatch.setenv("TALLY_PRICE_SECONDS", str(seconds))
+    if good:
+        assert load_client_settings().price_seconds == seconds
+    else:
+        with pytest.raises(SettingsError, match="price_seconds"):
+            load_client_settings()
+
+
+def settings_with(**changes: float) -> NodeSettings:
+    """A node's settings with something else in them."""
+    return NodeSettings.model_validate({"model": "model", "blocks": "0:1", "owner": address(1), **changes})

@@ -1,15 +1,19 @@
-"""The router: the cheapest whole route, the same one every time, and only from nodes that may serve it."""
+"""The router where all nodes are as fast: the cheapest whole route, the same one every time, only from nodes that may serve it."""
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 
 from incentives.prices import StagePrice, route_price
+from node.client_errors import PriceTooHigh
 from node.directory import NodeRecord
 from node.errors import NoRoute
-from node.router import plan_stages
+from node.hop_times import HopTimes
+from node.offers import announced_offers
+from node.router import RouteWish, plan_route
 from sharding.span import Span
 from verification.addresses import Address, to_address
 from verification.routes import RouteStage
@@ -31,9 +35,13 @@ def node(number: int, span: str, ask: int = 1, bonded: int = MINIMUM, manifest: 
     )  # fmt: skip
 
 
-def plan(*records: NodeRecord, blocks: int = 4, excluded: tuple[Address, ...] = ()) -> tuple[RouteStage, ...]:
-    """Plan with this file's model and minimum stake."""
-    return plan_stages(records, MANIFEST, blocks, MINIMUM, excluded)
+def plan(
+    *records: NodeRecord, blocks: int = 4, excluded: tuple[Address, ...] = (), max_price: int | None = None
+) -> tuple[RouteStage, ...]:
+    """Plan with this file's model and minimum stake, by the price alone."""
+    announced = announced_offers(records, MANIFEST, MINIMUM, HopTimes(lambda: 0.0))
+    offers = [replace(each, link=0.0, computing=0.0, reliability=1.0) for each in announced]
+    return plan_route(offers, RouteWish(blocks, 1.0, max_price=max_price, excluded=excluded))
 
 
 def chosen(*records: NodeRecord, blocks: int = 4, excluded: tuple[Address, ...] = ()) -> list[Address]:
@@ -191,11 +199,19 @@ def test_spans_that_only_overlap_are_no_route() -> None:
 
 
 def test_amounts_past_64_bits_are_compared_exactly() -> None:
-    """One unit among the largest asks decides."""
+    """One unit among the largest asks decides what is within a ceiling."""
     top = 2**96 - 1
 
-    assert chosen(node(1, "0:4", top), node(2, "0:4", top - 1)) == [address(2)]
-    assert chosen(node(3, "0:4", top), node(1, "0:2", top), node(2, "2:4", top - 1)) == [address(1), address(2)]
+    def within(max_price: int, *records: NodeRecord) -> list[Address]:
+        return [stage.node for stage in plan(*records, max_price=max_price)]
+
+    assert within(6 * top - 1, node(1, "0:4", top), node(2, "0:4", top - 1)) == [address(2)]
+    assert within(6 * top - 1, node(3, "0:4", top), node(1, "0:2", top), node(2, "2:4", top - 1)) == [
+        address(1),
+        address(2),
+    ]
+    with pytest.raises(PriceTooHigh):
+        within(6 * top - 1, node(1, "0:4", top))
 
 
 def random_nodes(chance: random.Random, blocks: int) -> list[NodeRecord]:

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from node.cli.runs import _node_json, _node_row
 from node.client import Client
 from node.client_errors import SessionFailed
 from node.directory import Directory
@@ -250,3 +251,17 @@ async def test_a_spectator_sees_the_chain_and_the_load(swarm: Swarm, gossips: li
     assert all("tokens/s" in each.load and each.shown_age.endswith(" s") for each in seen)
     nobody = replace(seen[0], record=None, age=0.0)
     assert (nobody.load, nobody.shown_age, nobody.tokens_per_second) == ("-", "-", 0.0)
+
+
+async def test_the_list_of_nodes_shows_what_is_known_of_each(swarm: Swarm, gossips: list[Gossip]) -> None:
+    """For programs and for people; a node without a record has none, and that is no error."""
+    seen = (await view_network(swarm.network))[0]
+    silent = replace(seen, record=None, age=0.0)
+    manifest = seen.chain.manifest.hex()
+    told = _node_json(seen, {manifest: "exact-1"})["record"]
+
+    assert isinstance(told, dict)
+    assert set(told) == {"queue", "free_pages", "draining", "age", "tokens_per_second"}
+    assert _node_json(silent, {})["record"] is None
+    assert _node_row(seen, {manifest: "exact-1"})[-3:] == ("exact-1", seen.load, seen.shown_age)
+    assert _node_row(silent, {})[-3:] == ("-", "-", "-")
