@@ -74,6 +74,8 @@ class ClientSession:
         """Of the last route that was asked for, accepted or not."""
         self._patience = Patience()
         self._pace = Pace()
+        self._took: float | None = None
+        """Seconds of the newest token, until they are taken in."""
         self._looking: asyncio.Task[SessionFailed | None] | None = None
         self._began = time.perf_counter()
         self._first_at = self._last_at = self._began
@@ -125,12 +127,20 @@ class ClientSession:
             return moved
         await self.run.feed(token)
         began = time.perf_counter()
+        self._learn()  # while the stages are at work
         found = await self._await_token()
-        seconds = time.perf_counter() - began
+        self._took = time.perf_counter() - began
+        return found
+
+    def _learn(self) -> None:
+        """Take in how long the last token took, and begin to look where it has become long."""
+        if self._took is None:
+            return
+        seconds, self._took = self._took, None
         for each in (self._patience, self._pace):
             each.took(seconds)
         self._opener.took(self.run, seconds)
-        return found
+        self._look_where_it_pays()
 
     async def _moved(self) -> int | None:
         """The next token by another route, where this one has become so slow that a new one pays."""
@@ -147,17 +157,19 @@ class ClientSession:
         return token
 
     def _slow_stage(self) -> SessionFailed | None:
-        """What a look has found that began some tokens ago; a new one begins where it would pay. Tokens go on meanwhile."""
-        if self._looking is not None:
-            if not self._looking.done():
-                return None
-            looked, self._looking = self._looking, None
-            return None if looked.cancelled() or looked.exception() else looked.result()
-        replay_seconds = len(self.known) * max(self._first_at - self._began, 0.0) / len(self.request.prompt)
-        if self._pace.is_worth_moving(self.request.max_tokens - len(self._generated), replay_seconds):
+        """What a look has found that began some tokens ago. Tokens go on meanwhile."""
+        if self._looking is None or not self._looking.done():
+            return None
+        looked, self._looking = self._looking, None
+        return None if looked.cancelled() or looked.exception() else looked.result()
+
+    def _look_where_it_pays(self) -> None:
+        known = len(self.request.prompt) + len(self._generated)
+        replay_seconds = known * max(self._first_at - self._began, 0.0) / len(self.request.prompt)
+        tokens_left = self.request.max_tokens - len(self._generated)
+        if self._looking is None and self._pace.is_worth_moving(tokens_left, replay_seconds):
             self._pace.rest()
             self._looking = asyncio.create_task(self._opener.slowest(self.run, self._pace.median))
-        return None
 
     async def _await_token(self) -> int:
         """Wait, and look into it when it takes too long. Raises: SessionFailed."""
@@ -202,6 +214,7 @@ class ClientSession:
     async def _take_over(self, run: RouteRun) -> None:
         self._done.append(self.run)
         self.run = run
+        self._took = None
         self._pace.begin_anew()
         if self._looking is not None:
             self._looking.cancel()  # at a route that is no more

@@ -74,9 +74,10 @@ class RouteRun:
         self._positions = opened.held[0]
         self._delivered = 0
         self._step = 0
-        self._receiving: asyncio.Task[Frame] | None = None
+        self._waiting: asyncio.Timeout | None = None
         self.last_voucher: VoucherMessage | None = None
         self.failure = asyncio.create_task(self._watch_control())
+        self.failure.add_done_callback(self._wait_no_longer)
 
     @property
     def promised(self) -> int:
@@ -115,11 +116,11 @@ class RouteRun:
 
     async def feed(self, token: int) -> None:
         """Send a token back into the ring. Raises: SessionFailed."""
-        await self._pay_if_due()
         await self._send_tokens([token])
+        await self._pay_if_due()
 
     async def _pay_if_due(self) -> None:
-        """Pay before the stages' credit would be used up: one voucher per window."""
+        """One voucher per window, when the stages' credit is used up: signed and written while they compute."""
         if self._positions - self._paid_positions >= self.opened.route.window:
             await self._pay(self._positions)
 
@@ -173,17 +174,28 @@ class RouteRun:
         return token
 
     async def _receive(self, seconds: float) -> Frame | None:
-        """A frame is never lost to a timeout: the task that waits for it is kept."""
-        self._receiving = receiving = self._receiving or asyncio.create_task(self.opened.tokens.recv())
-        await asyncio.wait({receiving, self.failure}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if receiving.done():
-            self._receiving = None
-            if (error := receiving.exception()) is not None:
-                raise await self._explain(error, self.last_stage)
-            return self._checked(receiving.result())
-        if self.failure.done():
-            raise self.failure.result()
-        return None
+        """What came before a failure still counts."""
+        try:
+            frame = await self._arrival(0 if self.failure.done() else seconds)
+        except TimeoutError:
+            if self.failure.done():
+                raise self.failure.result() from None
+            return None
+        except NodeError as error:
+            raise await self._explain(error, self.last_stage) from error
+        return self._checked(frame)
+
+    async def _arrival(self, seconds: float) -> Frame:
+        """No frame is lost to the timeout: a stream's recv is safe to cancel. Raises: TimeoutError, also on a failure."""
+        try:
+            async with asyncio.timeout(seconds) as self._waiting:
+                return await self.opened.tokens.recv()
+        finally:
+            self._waiting = None
+
+    def _wait_no_longer(self, _failure: object) -> None:
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     def _checked(self, frame: Frame) -> Frame:
         if frame.type is FrameType.SAMPLED:
@@ -240,9 +252,5 @@ class RouteRun:
     async def abandon(self) -> None:
         """Close both streams; the stages free their caches when they see it, but for those a newer route has. Idempotent."""
         self.failure.cancel()
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.gather(self._receiving, return_exceptions=True)
-            self._receiving = None
         await self.opened.control.close()
         await self.opened.tokens.close()

@@ -1,10 +1,11 @@
 """`concurrency`: what many sessions at once get out of two stages, in both profiles.
 
 A random Llama of 12 x 768 (97 million parameters) over two node processes with one thread each; one client process opens all
-sessions. For each profile and number of sessions, every session generates the same number of tokens; tokens per second are all
-sessions' tokens from the first one that anybody got to the last, so that opening channels does not count; time to the first
-token is a session's own, from the moment its route is open. Rounds go through all numbers in turn; figures are medians over
-the rounds (percentiles over all sessions of all rounds).
+sessions. The network is stage_network's: the demo's nodes look at every channel four times a second, which is no part of this.
+For each profile and number of sessions, every session generates the same number of tokens; tokens per second are all sessions'
+tokens from the first one that anybody got to the last, so that opening channels does not count; time to the first token is a
+session's own, from the moment its route is open. Rounds go through all numbers in turn; figures are medians over the rounds
+(percentiles over all sessions of all rounds).
 """
 
 import argparse
@@ -16,11 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from incentives.signing import LocalSigner
+from benchmarks.stage_network import StagePlan, Value, running_stages
 from node.client import Client
-from node.demo import CLIENT_ACCOUNT, bring_up
-from node.demo_nodes import DemoPlan, node_processes
-from node.devchain.local import LocalChain
 from node.generation import model_terms, running_client
 from node.lifetime import run_loop
 from node.model_folder import resolve_model
@@ -69,17 +67,14 @@ def run(arguments: Sequence[str], say: Callable[[str], None]) -> dict[str, objec
 def _profile(
     folder: Path, model: Path, profile: Profile, options: argparse.Namespace, say: Callable[[str], None]
 ) -> dict[int, list[list[Timeline]]]:
-    folder.mkdir()
     model = resolve_model(model, profile)
-    limits = {"max_sessions": 64, "max_sessions_per_client": 64, "cache_megabytes": 1024}
-    plan = DemoPlan("", options.tokens, options.stages, "auto", model, profile, settings=limits)
-    with LocalChain(plan.chain) as chain, node_processes(plan, folder, chain.url) as nodes:
-        network = bring_up(folder, chain.url, nodes)
-        signer = LocalSigner.dev_account(CLIENT_ACCOUNT, network.chain.chain_id)
+    limits: dict[str, Value] = {"max_sessions": 64, "max_sessions_per_client": 64, "cache_megabytes": 1024}
+    plan = StagePlan(model, options.stages, profile, limits)
+    with running_stages(plan, folder) as up:
 
         async def measure() -> dict[int, list[list[Timeline]]]:
             made: dict[int, list[list[Timeline]]] = {count: [] for count in SESSIONS}
-            async with running_client(network, model_terms(model), signer, folder / "client") as client:
+            async with running_client(up.network, model_terms(model), up.clients[0], folder / "client") as client:
                 await _together(client, SESSIONS[-1], 2)  # opens the channels
                 for number in range(options.rounds):
                     for count in SESSIONS:

@@ -1,6 +1,7 @@
 """Passes over one engine: what is ready goes together, each gets its own answer, and nobody waits for ever."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from node import batcher as batcher_module
-from node.batcher import Batcher, Load
+from node.batcher import MOMENT_SECONDS, Batcher, Load, PassTimes
 from node.worker import Worker
 from sharding.batch_runner import BatchRunner, Done, Failed, Outcome, Waiting
 from sharding.engine import Chunk
@@ -235,3 +236,82 @@ def test_the_speed_is_a_running_average() -> None:
         seen.append(load.rows_per_second)
     assert seen == pytest.approx([10.0, 11.0, 9.9])
     assert (load.passes, load.rows, load.seconds) == (3, 30, 3.0)
+
+
+async def known(batcher: Batcher, name: bytes, seconds: float = 0.0) -> None:
+    """Two passes of single rows, which are taken to have lasted so long."""
+    for _ in range(2):
+        await batcher.compute(chunk(name), lambda made: None)
+        batcher._times.saw(1, seconds)
+    batcher._times.saw(1, seconds)
+
+
+@pytest.mark.parametrize(("seconds", "here"), [(MOMENT_SECONDS * 0.999, True), (MOMENT_SECONDS, False)])
+async def test_a_pass_that_is_over_in_a_moment_needs_no_other_thread(
+    runner: FakeRunner, batcher: Batcher, seconds: float, here: bool
+) -> None:
+    """Once two of its size are known to be that short; before, and past the limit, the loop is kept free."""
+    assert await batcher.compute(chunk(b"a"), lambda made: int(made)) == 0
+    assert threading.get_ident() not in runner.threads
+    await known(batcher, b"a", seconds)
+    runner.threads.clear()
+    assert await batcher.compute(chunk(b"a", position=2), lambda made: int(made)) == 0
+    assert (runner.threads == {threading.get_ident()}) is here
+
+
+async def test_one_quick_pass_proves_nothing(runner: FakeRunner, batcher: Batcher) -> None:
+    """The longer of the last two counts, and passes of other sizes say nothing."""
+    times = PassTimes()
+    assert times.expected(1) == math.inf
+    times.saw(1, 0.001)
+    assert times.expected(1) == math.inf
+    times.saw(1, 0.5)
+    assert times.expected(1) == 0.5
+    times.saw(1, 0.001)
+    assert times.expected(1) == 0.5
+    times.saw(1, 0.002)
+    assert (times.expected(1), times.expected(2)) == (0.002, math.inf)
+
+
+async def test_the_loop_keeps_off_an_engine_that_the_thread_is_using(runner: FakeRunner, batcher: Batcher) -> None:
+    """However short the pass would be: it waits its turn behind what runs there."""
+    await known(batcher, b"a")
+    runner.threads.clear()
+    release = threading.Event()
+    call = asyncio.create_task(batcher.call(release.wait, 10))
+    await asyncio.sleep(0)
+    [second] = ask(batcher, chunk(b"a", position=2))
+    await asyncio.sleep(0.01)
+    assert runner.passes == [[b"a"]] * 2
+    release.set()
+    assert (await call, await second) == (True, 0)
+    assert threading.get_ident() not in runner.threads
+
+
+async def test_a_session_that_sends_ahead_does_not_keep_the_loop(runner: FakeRunner, batcher: Batcher) -> None:
+    """Between two of its passes everybody else has a turn, and what they bring goes into the next one."""
+    await known(batcher, b"a")
+    [other] = ask(batcher, chunk(b"b"))
+    for position in range(2, 5):
+        await batcher.compute(chunk(b"a", position=position), lambda made: int(made))
+    await other
+    assert runner.passes[2] in ([b"b", b"a"], [b"a", b"b"], [b"b"])
+
+
+async def test_an_error_of_a_moment_is_the_sessions_own(runner: FakeRunner, batcher: Batcher) -> None:
+    """As in the thread: told to whoever asked, and the next pass is tried."""
+    await known(batcher, b"a")
+    runner.answers[b"a"] = lambda made: Failed(TokenOutOfRange(made.session, 99, 10))
+    with pytest.raises(TokenOutOfRange):
+        await batcher.compute(chunk(b"a", position=2), lambda made: int(made))
+    del runner.answers[b"a"]
+    assert await batcher.compute(chunk(b"a", position=2), lambda made: int(made)) == 0
+
+
+async def test_a_moment_without_pages_waits_like_any_other(runner: FakeRunner, batcher: Batcher) -> None:
+    """It goes into the queue and is tried again."""
+    await known(batcher, b"a")
+    tries = iter([Waiting()])
+    runner.answers[b"a"] = lambda made: next(tries, answer(made))
+    assert await batcher.compute(chunk(b"a", position=2), lambda made: int(made)) == 0
+    assert runner.passes == [[b"a"]] * 4

@@ -120,3 +120,24 @@ async def test_closed_worker_takes_no_work() -> None:
 
     with pytest.raises(RuntimeError):
         await worker.run(len, "")
+
+
+async def test_worker_is_idle_when_its_thread_is(worker: Worker) -> None:
+    """Also when whoever asked has gone: the function runs on, and whatever it uses is in use."""
+    assert worker.is_idle
+    begun, release = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        release.wait(5)
+
+    running, waiting = asyncio.create_task(worker.run(slow)), asyncio.create_task(worker.run(len, ""))
+    await asyncio.to_thread(begun.wait, 5)
+    for caller in (waiting, running):  # the second is given up before it has begun
+        caller.cancel()
+    await asyncio.gather(running, waiting, return_exceptions=True)
+    assert not worker.is_idle
+
+    release.set()
+    await worker.run(len, "")
+    assert worker.is_idle
