@@ -10,7 +10,16 @@ from node.directory import Directory
 from node.errors import NoRoute
 from node.gossip import Gossip
 from node.hop_times import MAX_SECONDS, HopTimes, RingHop
-from node.offers import UNCLAIMED_TOKENS_PER_SECOND, Offer, announced_offers, recorded_offers
+from node.offers import (
+    UNCLAIMED_TOKENS_PER_SECOND,
+    Claim,
+    Offer,
+    announced_offers,
+    claimed,
+    parts_within,
+    parts_without,
+    recorded_offers,
+)
 from node.router import RouteWish, plan_route
 from node.shunned import Shunned
 from verification.addresses import Address
@@ -20,7 +29,8 @@ from verification.routes import Route, RouteStage, profile_id
 HANDSHAKE_TRIPS = 4
 """Until a dialled stream stands: TCP, TLS, the upgrade, challenge and welcome."""
 INERTIA = 0.8
-"""Of its time is what a stage of the route before counts: another route needs another channel, which is a transaction."""
+"""Of its time is what a stage of the route before counts, or a part of it: another route needs another channel, which is a
+transaction."""
 
 
 class Planner:
@@ -40,6 +50,7 @@ class Planner:
         self.times = HopTimes(time.monotonic)
         self.shunned = Shunned(time.monotonic)
         self._open_stages: frozenset[RouteStage] = frozenset()
+        self._announced: dict[Address, Claim] = {}
         if gossip is not None:
             gossip.on_round_trip = self.answered
 
@@ -53,7 +64,8 @@ class Planner:
 
         Raises: NoRoute, NoDistinctRoute, PriceTooHigh, ChainError.
         """
-        offers = [self._weighed(_priced(each, multiple)) for each in await self._offers()]
+        priced = [_priced(each, multiple) for each in await self._offers()]
+        offers = [part for each in priced for part in self._weighed(each)]
         careful = replace(wish, excluded=frozenset(wish.excluded) | self.shunned.nodes())
         try:
             return await asyncio.to_thread(plan_route, offers, careful)
@@ -66,11 +78,12 @@ class Planner:
         """A route was accepted by all its stages, and has a channel."""
         self._open_stages = frozenset(stages)
 
-    def _weighed(self, offer: Offer) -> Offer:
-        if offer.stage not in self._open_stages:
-            return offer
-        link, computing, waiting = (INERTIA * each for each in (offer.link, offer.computing, offer.waiting))
-        return replace(offer, link=link, computing=computing, waiting=waiting)
+    def _weighed(self, offer: Offer) -> list[Offer]:
+        """The parts of an offer that are stages of the open route, cheaper by the inertia, and the parts that are not."""
+        own = (offer.stage.node, offer.stage.ask)
+        open_spans = [each.span for each in self._open_stages if (each.node, each.ask) == own]
+        kept = [_with_inertia(part) for span in open_spans for part in parts_within(offer, span)]
+        return kept + parts_without(offer, open_spans) if kept else [offer]
 
     async def _offers(self) -> list[Offer]:
         announced = await self._directory.records()
@@ -79,6 +92,7 @@ class Planner:
             record.node for record in live
         }  # what it does not offer there it does not offer: it may be draining
         rest = [record for node, record in announced.items() if node not in recorded]
+        self._announced = {record.node: Claim(record.span, UNCLAIMED_TOKENS_PER_SECOND) for record in rest}
         return recorded_offers(live, self._manifest, self._profile, self.times) + announced_offers(
             rest, self._manifest, self._minimum_stake, self.times
         )
@@ -96,18 +110,14 @@ class Planner:
 
     def took(self, route: Route, seconds: float) -> None:
         """One token went round the whole ring."""
-        claims = {
-            (record.node, span.start, span.end): span.tokens_per_second
+        nodes = {each.node for each in route.stages}
+        claims = {node: [self._announced[node]] for node in nodes if node in self._announced} | {
+            record.node: [Claim(each.span, each.tokens_per_second) for each in record.spans]
             for record in self._live()
-            for span in record.spans
+            if record.node in nodes
         }
         hops = [
-            RingHop(
-                each.node,
-                len(each.span),
-                claims.get((each.node, each.start, each.end), UNCLAIMED_TOKENS_PER_SECOND),
-            )
-            for each in route.stages
+            RingHop(each.node, len(each.span), claimed(each.span, claims.get(each.node, ()))) for each in route.stages
         ]
         self.times.saw_ring(hops, min(seconds, MAX_SECONDS))
 
@@ -126,3 +136,8 @@ class Planner:
 
 def _priced(offer: Offer, multiple: int) -> Offer:
     return replace(offer, stage=replace(offer.stage, ask=multiple * offer.stage.ask)) if multiple != 1 else offer
+
+
+def _with_inertia(offer: Offer) -> Offer:
+    link, computing, waiting = (INERTIA * each for each in (offer.link, offer.computing, offer.waiting))
+    return replace(offer, link=link, computing=computing, waiting=waiting)

@@ -1,5 +1,6 @@
 """A client's routes: by records where there are any, else by the chain, and always by what it has measured itself."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -210,11 +211,12 @@ def test_a_ceiling_and_distinct_owners_are_kept() -> None:
         with pytest.raises(PriceTooHigh):
             await three.planner.plan(RouteWish(4, max_price=11), 2)
 
-        one = bench(1)
-        await one.tell(1, spans=(ServedSpan(0, 2, 1, 1), ServedSpan(2, 4, 1, 1)))
-        assert await one.nodes() == [address(1)] * 2
+        two = bench(1, 2)
+        await two.tell(1, spans=(ServedSpan(0, 1, 1, 1), ServedSpan(3, 4, 1, 1)))
+        await two.tell(2, "1:3")
+        assert await two.nodes() == [address(1), address(2), address(1)]
         with pytest.raises(NoDistinctRoute):
-            await one.nodes(distinct_owners=True)
+            await two.nodes(distinct_owners=True)
 
     run_virtual(main())
 
@@ -249,9 +251,6 @@ def test_times_past_all_measure_are_bounded() -> None:
     run_virtual(main())
 
 
-# A whole network in virtual time
-
-
 def claim_of(world: World, name: str, tokens_per_second: float) -> ServiceRecord:
     """What a node of the world says of itself."""
     node = world.nodes[name]
@@ -259,7 +258,7 @@ def claim_of(world: World, name: str, tokens_per_second: float) -> ServiceRecord
     announced = {each.node: each for each in world.chain.stakes.announcements()}[node.owner.address]  # type: ignore[index]
     peer = world.chain.stakes.identities()[announced.node].peer
     return ServiceRecord(
-        node=announced.node, sequence=1, issued=int(EPOCH), expires=int(EPOCH) + 120, peer=peer,
+        node=announced.node, sequence=1, issued=int(time.time()), expires=int(time.time()) + 120, peer=peer,
         endpoint=announced.endpoint, manifest=engine.manifest.root, profile=profile_id(engine.profile),
         spans=(ServedSpan(span.start, span.end, announced.ask, round(1000 * tokens_per_second)),), queue=0, free_pages=9,
         draining=False,
@@ -285,7 +284,7 @@ def test_a_node_that_lies_about_its_speed_is_passed_over_after_a_few_answers(par
             for name in world.nodes:
                 speed = {liar: 1000.0, honest: 20.0}.get(name, 100.0)
                 record = claim_of(world, name, speed)
-                gossip.book.add(sign_record(record, hot_key(name), world.chain.hello_domain), EPOCH)
+                gossip.book.add(sign_record(record, hot_key(name), world.chain.hello_domain), time.time())
             client = Client(replace(context, gossip=gossip, price_seconds=0.0))
             names = {node.owner.address: name for name, node in world.nodes.items()}
             taken = []

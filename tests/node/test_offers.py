@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 
 from node.hop_times import HopTimes
-from node.offers import announced_offers, recorded_offers
+from node.offers import (
+    UNCLAIMED_TOKENS_PER_SECOND,
+    Claim,
+    announced_offers,
+    claimed,
+    parts_within,
+    parts_without,
+    recorded_offers,
+)
 from node.router import RouteWish, plan_route
+from sharding.span import Span
 from tests.node.records import MINIMUM, address, on_chain, record
 from verification.addresses import Address
 from verification.node_records import ServedSpan, ServiceRecord
@@ -63,6 +72,43 @@ def test_offers_carry_the_claims_of_their_record() -> None:
     assert (first.computing, first.waiting) == pytest.approx((0.05, 0.15))
     assert (second.computing, second.waiting) == pytest.approx((2.0, 6.0))
     assert first.full
+
+
+def test_who_announces_many_blocks_does_not_look_fast_on_a_few_of_them() -> None:
+    """What is not claimed counts once for each stage, until it is measured: then the blocks count."""
+    times = HopTimes(lambda: 0.0)
+    [announced] = announced_offers([on_chain(1)], MANIFEST, MINIMUM, times)
+    recorded = recorded_offers([claims(2, 1.1)], MANIFEST, PROFILE, times)
+    assert announced.computing + announced.waiting == pytest.approx(1 / UNCLAIMED_TOKENS_PER_SECOND)
+    assert {each.node for each in plan_route([announced, *recorded], RouteWish(4))} == {address(2)}
+    for _ in range(3):
+        times.saw_step(address(1), 2, 1, 0.2)
+    [measured] = announced_offers([on_chain(1)], MANIFEST, MINIMUM, times)
+    assert (measured.computing, measured.waiting) == pytest.approx((0.4, 0.0))
+
+
+def test_a_claim_counts_by_the_blocks_that_it_is_made_for() -> None:
+    """The best claim for each block; without one for every block it is as if nothing were claimed."""
+    claims = [Claim(Span(0, 4), 10.0), Claim(Span(4, 6), 1.0), Claim(Span(5, 6), 4.0)]
+
+    assert claimed(Span(0, 4), claims) == pytest.approx(10.0)
+    assert claimed(Span(1, 3), claims) == pytest.approx(20.0)
+    assert claimed(Span(3, 5), claims) == pytest.approx(1 / (1 / 40 + 1 / 2))
+    assert claimed(Span(5, 6), claims) == pytest.approx(4.0)
+    assert claimed(Span(5, 7), claims) == claimed(Span(0, 4), []) == UNCLAIMED_TOKENS_PER_SECOND
+
+
+def test_a_part_of_an_offer_takes_its_blocks_share_of_the_computing() -> None:
+    """And all of the link and the queue; parts within and without a span are all of it."""
+    [offer] = recorded_offers([claims(1, 10.0, ask=3, queue=2)], MANIFEST, PROFILE, HopTimes(lambda: 0.0))
+    [middle] = parts_within(offer, Span(1, 3))
+    outer = parts_without(offer, [Span(1, 3)])
+
+    assert middle == replace(offer, stage=RouteStage(address(1), 1, 3, 3), computing=pytest.approx(0.05))
+    assert [each.stage.span for each in outer] == [Span(0, 1), Span(3, 4)]
+    assert sum(each.computing for each in (middle, *outer)) == pytest.approx(offer.computing)
+    assert parts_within(offer, Span(3, 9))[0].stage.span == Span(3, 4)
+    assert parts_within(offer, Span(4, 9)) == parts_without(offer, [Span(0, 2), Span(2, 4)]) == []
 
 
 @pytest.mark.parametrize("change", [{"manifest": b"x" * 32}, {"profile": b"x" * 32}, {"draining": True}], ids=str)

@@ -1,7 +1,6 @@
 """The router where all nodes are as fast: the cheapest whole route, the same one every time, only from nodes that may serve it."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 
@@ -14,7 +13,7 @@ from node.errors import NoRoute
 from node.hop_times import HopTimes
 from node.offers import announced_offers
 from node.router import RouteWish, plan_route
-from sharding.span import Span
+from sharding.span import Span, covers
 from verification.addresses import Address, to_address
 from verification.routes import RouteStage
 
@@ -40,7 +39,7 @@ def plan(
 ) -> tuple[RouteStage, ...]:
     """Plan with this file's model and minimum stake, by the price alone."""
     announced = announced_offers(records, MANIFEST, MINIMUM, HopTimes(lambda: 0.0))
-    offers = [replace(each, link=0.0, computing=0.0, reliability=1.0) for each in announced]
+    offers = [replace(each, link=0.0, computing=0.0, waiting=0.0, reliability=1.0) for each in announced]
     return plan_route(offers, RouteWish(blocks, 1.0, max_price=max_price, excluded=excluded))
 
 
@@ -54,23 +53,26 @@ def price_of(stages: tuple[RouteStage, ...], blocks: int) -> int:
     return route_price([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], blocks).per_token
 
 
-def routes_from(start: int, records: list[NodeRecord], blocks: int) -> Iterator[tuple[NodeRecord, ...]]:
-    """Every sequence of nodes that computes the blocks from `start` on once."""
-    if start == blocks:
-        yield ()
-    for record in records:
-        if record.span.start == start and record.span.end <= blocks:
-            for rest in routes_from(record.span.end, records, blocks):
-                yield (record, *rest)
-
-
 def cheapest(records: list[NodeRecord], blocks: int) -> tuple[int, int] | None:
-    """Price and hops of the best route, by trying all of them."""
-    routes = (
-        tuple(RouteStage(each.node, each.span.start, each.span.end, each.ask) for each in route)
-        for route in routes_from(0, records, blocks)
-    )
-    return min(((price_of(route, blocks), len(route)) for route in routes), default=None)
+    """Price and stages of the best route: each block at its lowest ask, by nodes that go on for as long as theirs is that."""
+    asks = [
+        min((each.ask for each in records if covers([each.span], Span(at, at + 1))), default=0) for at in range(blocks)
+    ]
+    if 0 in asks:
+        return None
+    price, reached, stages = sum(asks) + asks[0] + asks[-1], 0, 0
+    while reached < blocks:
+        ahead = [_reach(each, reached, asks) for each in records]
+        reached, stages = max(ahead), stages + 1
+    return price, stages
+
+
+def _reach(record: NodeRecord, start: int, asks: list[int]) -> int:
+    """The boundary up to which a node has the lowest ask from `start` on."""
+    end = start
+    while end < len(asks) and record.span.start <= end < record.span.end and record.ask == asks[end]:
+        end += 1
+    return end
 
 
 def test_stages_carry_what_their_nodes_announced() -> None:
@@ -108,23 +110,42 @@ def test_fewest_hops_where_the_search_meets_in_the_middle() -> None:
 
 
 def test_price_outweighs_any_number_of_hops() -> None:
-    """One unit less is cheaper although it takes many more stages."""
-    many = [node(1 + block, f"{block}:{block + 1}", 1_000_000) for block in range(63)]
-    last, whole = node(64, "63:64", 999_999), node(65, "0:64", 1_000_000)
+    """One unit less a block is cheaper although it takes many more stages."""
+    many = [node(1 + block, f"{block}:{block + 1}", 999_999) for block in range(64)]
+    whole = node(65, "0:64", 1_000_000)
 
-    assert len(chosen(*many, last, whole, blocks=64)) == 64
+    assert len(chosen(*many, whole, blocks=64)) == 64
 
 
 def test_first_and_last_stage_are_priced_as_they_are_paid() -> None:
-    """The embedding and the head are paid as a block each, so a dear node is cheaper in the middle."""
+    """The embedding and the head are paid as a block each, to whoever has the first block and the last one."""
     dear_at_the_end = (node(1, "0:1", 5), node(2, "1:4", 1))
     dear_in_the_middle = (node(3, "0:2", 1), node(4, "2:3", 6), node(5, "3:4", 1))
 
-    stages = plan(*dear_at_the_end, *dear_in_the_middle)
+    assert price_of(plan(*dear_at_the_end, max_price=10 + 4), 4) == 10 + 4
+    assert price_of(plan(*dear_in_the_middle, max_price=3 + 6 + 2), 4) == 3 + 6 + 2
+    for records, price in ((dear_at_the_end, 14), (dear_in_the_middle, 11)):
+        with pytest.raises(PriceTooHigh) as caught:
+            plan(*records, max_price=price - 1)
+        assert caught.value.price == price
 
-    assert [stage.node for stage in stages] == [address(3), address(4), address(5)]
-    assert price_of(stages, 4) == 3 + 6 + 2
-    assert price_of(plan(*dear_at_the_end), 4) == 10 + 4
+
+def test_a_stage_may_be_any_part_of_what_a_node_serves() -> None:
+    """The beginning, the middle or the end, wherever another one is cheaper or has nothing."""
+    wide = node(1, "0:6", 5)
+
+    assert plan(wide, node(2, "2:4", 1), blocks=6) == (
+        RouteStage(address(1), 0, 2, 5),
+        RouteStage(address(2), 2, 4, 1),
+        RouteStage(address(1), 4, 6, 5),
+    )
+    assert plan(wide, node(2, "0:3", 1), blocks=6)[1] == RouteStage(address(1), 3, 6, 5)
+    assert plan(wide, node(2, "3:6", 1), blocks=6)[0] == RouteStage(address(1), 0, 3, 5)
+    assert plan(node(2, "0:2"), node(3, "1:5", 2), node(4, "4:6"), blocks=6) == (
+        RouteStage(address(2), 0, 2, 1),
+        RouteStage(address(3), 2, 4, 2),
+        RouteStage(address(4), 4, 6, 1),
+    )
 
 
 def test_lower_address_wins_among_equals() -> None:
@@ -192,10 +213,12 @@ def test_gaps_are_named(spans: tuple[str, ...], gaps: list[int]) -> None:
     assert caught.value.num_blocks == 4
 
 
-def test_spans_that_only_overlap_are_no_route() -> None:
-    """Every block has a server, yet no block is computed once."""
-    with pytest.raises(NoRoute):
-        plan(node(1, "0:3"), node(2, "2:4"))
+def test_spans_that_overlap_are_a_route() -> None:
+    """Every block is computed once: one of the two does less than it could."""
+    stages = plan(node(1, "0:3"), node(2, "2:4"))
+
+    assert [stage.node for stage in stages] == [address(1), address(2)]
+    assert (stages[0].start, stages[0].end, stages[1].end) == (0, stages[1].start, 4)
 
 
 def test_amounts_past_64_bits_are_compared_exactly() -> None:
@@ -225,7 +248,7 @@ def random_nodes(chance: random.Random, blocks: int) -> list[NodeRecord]:
 
 
 def test_routes_are_the_cheapest_of_all() -> None:
-    """200 random sets of nodes against trying every route."""
+    """200 random sets of nodes against the lowest ask of every block and the fewest turns at it."""
     chance, routes = random.Random(7), 0
     for _ in range(200):
         blocks = chance.randint(1, 12)
