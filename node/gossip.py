@@ -9,12 +9,12 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from incentives.errors import ChainError
 from node.directory import Directory, NodeRecord
-from node.errors import ClosedHere, MalformedMessage, NodeError, PeerClosed, PeerError
+from node.errors import ClosedHere, MalformedMessage, NodeError, PeerClosed, PeerError, PeerRefused
 from node.gossip_author import Author
 from node.gossip_door import Door
 from node.gossip_exchange import EXCHANGE_SECONDS, GOSSIP_SESSION, Taken, answer, ask, gossip_of
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 3.0
 PEERS = 2
 """Asked in one round."""
+WIDE = 16
+"""Told at once what cannot wait."""
 LOOK_SECONDS = 1.0
 """Between two looks at this node's own load."""
 STALE_SECONDS = 5.0
@@ -133,6 +135,28 @@ class Gossip:
         await self._anchor()
         chosen = self._choose(peers)
         return sum(await asyncio.gather(*(self._exchange(each) for each in chosen)))
+
+    async def spread(self) -> None:
+        """Publish what is due, and tell many at once. Raises: ChainError, RecordRefused, MalformedRecord."""
+        await self.publish()
+        await self.round(WIDE)
+
+    async def reach(self, nodes: Collection[Address], seconds: float) -> frozenset[Address]:
+        """Exchange with each of these; returns those that answered in time, be it that they are busy. Raises: ChainError."""
+        await self._anchor()
+        known = [each for node in nodes if (each := self._chain.get(node)) is not None]
+        there = await asyncio.gather(*(self._answers(each, seconds) for each in known))
+        return frozenset(each.node for each, answers in zip(known, there, strict=True) if answers)
+
+    async def _answers(self, peer: NodeRecord, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                self._judge(peer.signer, await self._ask(peer))
+        except PeerRefused:
+            return True
+        except (NodeError, TimeoutError):
+            return False
+        return True
 
     async def freshen(self, seconds: float = READ_SECONDS) -> None:
         """Ask before records are used, unless some came a moment ago; goes on behind the caller's back past `seconds`."""

@@ -1,21 +1,14 @@
 """What a node says of itself: its load is read, and a record is signed when one is due or when the load has changed much."""
 
-import logging
-import secrets
-import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from incentives.signing import Signer
-from node.batcher import Batcher
-from node.offers import UNCLAIMED_TOKENS_PER_SECOND
+from node.hosting import Hosting
 from node.record_book import sign_record
-from sharding.engine import Chunk, Engine
-from sharding.errors import ShardingError
-from sharding.span import Span
+from sharding.placement_values import Phase
+from sharding.span import Span, covers
 from verification.addresses import Address
 from verification.node_records import (
     DEFAULT_LIFE_SECONDS,
@@ -25,29 +18,45 @@ from verification.node_records import (
     SignedServiceRecord,
     next_sequence,
 )
+from verification.placement_claims import FIXED, PlacementClaim, claimed_rate
 from verification.typed_data import Domain
-
-log = logging.getLogger(__name__)
 
 RECORD_SECONDS = 10.0
 """Three records in the life of one: two may be lost on their way."""
 MUCH_QUEUE = 64
 """Rows; a queue that has grown or shrunk by this much and by half is news."""
-TRIAL_ROWS = 4
 MAX_U32 = 2**32 - 1
-ONE_Q16 = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRate:
+    """Tokens per second through a span's blocks for one session when nothing waits."""
+
+    span: Span
+    tokens_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
 class StageLoad:
-    """A stage at one moment. passes, rows, seconds: of computing since the process began."""
+    """A node at one moment. free_pages: of the span that has the fewest; spans: open to new sessions, ascending.
+
+    placement: of a node that places itself.
+    """
 
     queue: int
     free_pages: int
-    passes: int
-    rows: int
-    seconds: float
+    spans: tuple[SpanRate, ...]
     draining: bool = False
+    placement: PlacementClaim = FIXED
+
+    @property
+    def claim(self) -> PlacementClaim:
+        """What to say of the node's place."""
+        if self.placement != FIXED:
+            return self.placement
+        rates = [len(each.span) * each.tokens_per_second for each in self.spans]
+        rate = claimed_rate(sum(rates) / max(1, len(rates)))
+        return replace(FIXED, block_rate=rate, phase=Phase.LEAVING if self.draining else Phase.SERVING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +68,19 @@ class Service:
     endpoint: str
     manifest: bytes
     profile: bytes
-    span: Span
     ask: int
 
 
-class Speed:
-    """Tokens per second for one session when nothing waits.
-
-    A pass gives every session in it one token and takes longer with more rows, so the truth lies between the passes and the rows
-    of a second; a trial of single rows says where, as far as the machine is still what it was.
-    """
-
-    def __init__(self, trial: float = 0.0) -> None:
-        self._trial = trial
-        self._before = StageLoad(0, 0, 0, 0, 0.0)
-        self.tokens_per_second = trial or UNCLAIMED_TOKENS_PER_SECOND
-
-    def update(self, load: StageLoad) -> None:
-        """Take in what was computed since the last time."""
-        before, self._before = self._before, load
-        passes, seconds = load.passes - before.passes, load.seconds - before.seconds
-        if passes > 0 and seconds > 0:
-            slowest, fastest = passes / seconds, (load.rows - before.rows) / seconds
-            self.tokens_per_second = min(max(self._trial, slowest), fastest)
-
-
 class Author:
-    """Signs the records of one node; `load` reads the stage."""
+    """Signs the records of one node; `load` reads what it hosts."""
 
     def __init__(
-        self, service: Service, signer: Signer, domain: Domain, load: Callable[[], Awaitable[StageLoad]],
-        speed: Speed | None = None,
-    ) -> None:  # fmt: skip
+        self, service: Service, signer: Signer, domain: Domain, load: Callable[[], Awaitable[StageLoad]]
+    ) -> None:
         self.service = service
         self._signer = signer
         self._domain = domain
         self._load = load
-        self._speed = speed or Speed()
         self._last: ServiceRecord | None = None
 
     async def write(self, held: ServiceRecord | None) -> SignedServiceRecord | None:
@@ -105,8 +90,9 @@ class Author:
         is gone past, or nobody would listen.
         """
         load = await self._load()
-        self._speed.update(load)
         now, last = time.time(), self._last
+        if not (load.spans or load.claim.take):
+            return None  # there is nothing to say
         if (
             last is not None
             and held == last
@@ -120,61 +106,54 @@ class Author:
 
     def _record(self, load: StageLoad, sequence: int, now: int) -> ServiceRecord:
         service = self.service
-        rate = round(self._speed.tokens_per_second * RATES_PER_TOKEN)
-        span = ServedSpan(service.span.start, service.span.end, service.ask, min(max(rate, 1), MAX_U32))
         return ServiceRecord(
             node=service.node, sequence=sequence, issued=now, expires=now + DEFAULT_LIFE_SECONDS, peer=service.peer,
-            endpoint=service.endpoint, manifest=service.manifest, profile=service.profile, spans=(span,),
-            queue=min(load.queue, MAX_U32), free_pages=_bounded(load.free_pages), draining=load.draining,
+            endpoint=service.endpoint, manifest=service.manifest, profile=service.profile,
+            spans=tuple(self._served(each) for each in load.spans), queue=min(load.queue, MAX_U32),
+            free_pages=_bounded(load.free_pages), draining=load.draining,
+            placement=_not_later(load.claim, now),
         )  # fmt: skip
+
+    def _served(self, each: SpanRate) -> ServedSpan:
+        rate = round(each.tokens_per_second * RATES_PER_TOKEN)
+        return ServedSpan(each.span.start, each.span.end, self.service.ask, min(max(rate, 1), MAX_U32))
 
 
 def changed_much(last: ServiceRecord, load: StageLoad) -> bool:
-    """Whether a router would decide otherwise: draining, full or no longer, a queue of another size."""
+    """Whether others would decide otherwise: other blocks, a move, draining, full or no longer, a queue of another size."""
+    if [each.span for each in last.spans] != [each.span for each in load.spans]:
+        return True
+    if _place(last.placement) != _place(_not_later(load.claim, last.issued)):
+        return True
     if (last.draining, last.free_pages == 0) != (load.draining, load.free_pages <= 0):
         return True
     difference = abs(load.queue - last.queue)
     return difference >= MUCH_QUEUE and 2 * difference >= max(load.queue, last.queue)
 
 
-async def stage_load(batcher: Batcher, *, draining: bool) -> StageLoad:
-    """Read a stage; between two passes, so it takes as long as one."""
-    free, done = await batcher.call(lambda: batcher.runner.unpromised_pages), batcher.load
-    return StageLoad(batcher.waiting_rows, free, done.passes, done.rows, done.seconds, draining)
+async def stage_load(hosting: Hosting, *, draining: bool) -> StageLoad:
+    """Read what is hosted; between two passes of each, so it takes as long as those."""
+    free, current = [], hosting.current
+    for hosted in current:
+        hosted.speed.update(hosted.batcher.load)
+        runner = hosted.batcher.runner
+        free.append(await hosted.batcher.call(lambda runner=runner: runner.unpromised_pages))
+    rates = tuple(
+        SpanRate(span, next(each.speed.tokens_per_second for each in current if covers((each.span,), span)))
+        for span in hosting.spans
+        if covers([each.span for each in current], span)
+    )
+    return StageLoad(hosting.waiting_rows, min(free), rates, draining)
 
 
-async def first_speed(batcher: Batcher, engine: Engine) -> Speed:
-    """What to claim of an engine that nobody has used yet; next to nothing where it cannot be tried."""
-    try:
-        return Speed(await _try_speed(batcher, engine))
-    except ShardingError as error:
-        log.warning("the engine's speed could not be tried: %s", error)
-        return Speed()
+def _place(claim: PlacementClaim) -> PlacementClaim:
+    """Without what changes all the time."""
+    return replace(claim, block_rate=1)
 
 
-async def _try_speed(batcher: Batcher, engine: Engine) -> float:
-    """Tokens per second of single rows. Raises: ShardingError."""
-    name = secrets.token_bytes(16)
-    await batcher.call(batcher.runner.open, name, TRIAL_ROWS)
-    try:
-        took = [await _row_seconds(batcher, engine, name, position) for position in range(TRIAL_ROWS)]
-    finally:
-        await batcher.call(batcher.runner.close, name)
-    return 1.0 / max(statistics.median(took), 1e-6)
-
-
-async def _row_seconds(batcher: Batcher, engine: Engine, name: bytes, position: int) -> float:
-    before = batcher.load.seconds
-    await batcher.compute(Chunk(name, position, _row(engine)), lambda output: None)
-    return batcher.load.seconds - before
-
-
-def _row(engine: Engine) -> torch.Tensor:
-    """Token 0, or hidden states of ones in the engine's numbers."""
-    if engine.span.start == 0:
-        return torch.zeros(1, dtype=torch.int64)
-    one = 1 if engine.hidden_dtype.is_floating_point else ONE_Q16
-    return torch.full((1, engine.spec.hidden_size), one, dtype=engine.hidden_dtype)
+def _not_later(claim: PlacementClaim, now: int) -> PlacementClaim:
+    """The clock may have been set back since the phase began; now is in seconds."""
+    return replace(claim, since=min(claim.since, 1000 * now + 999))
 
 
 def _bounded(count: int) -> int:

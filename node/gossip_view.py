@@ -9,6 +9,7 @@ from node.directory import Directory, NodeRecord
 from node.gossip import Gossip, GossipParts
 from node.network import Network
 from node.wss import WssTransport
+from sharding.placement_values import Phase
 from verification.node_records import ServiceRecord
 
 PEERS = 3
@@ -36,8 +37,27 @@ class NodeView:
         record = self.record
         if record is None:
             return "-"
-        leaving = ", draining" if record.draining else ""
-        return f"{record.queue} waiting, {record.free_pages} pages free, {self.tokens_per_second:.1f} tokens/s{leaving}"
+        place = "" if self.phase == Phase.SERVING else f", {self.phase}"
+        return f"{record.queue} waiting, {record.free_pages} pages free, {self.tokens_per_second:.1f} tokens/s{place}"
+
+    @property
+    def phase(self) -> str:
+        """Where the node stands with its blocks, in one word; what it takes or gives up in a move, with them."""
+        if self.record is None:
+            return "-"
+        claim = self.record.placement
+        if self.record.draining:
+            return "draining"
+        if not claim.moves:
+            return str(claim.phase)
+        blocks = claim.give if claim.phase is Phase.DRAINING else claim.take
+        return f"{claim.phase} {','.join(map(str, blocks))}"
+
+    @property
+    def blocks(self) -> str:
+        """As the record has them: open to new sessions; or else the chain."""
+        spans = [each.span for each in self.record.spans] if self.record is not None else [self.chain.span]
+        return ",".join(map(str, spans)) or "-"
 
     @property
     def shown_age(self) -> str:

@@ -13,6 +13,9 @@ from msgspec import Meta
 
 from node.errors import MalformedMessage
 from node.messages import U32, U40, U64, Address20, Amount12, Hash32, Signature64, amount_bytes, amount_of
+from sharding.errors import SpanError
+from sharding.placement_values import MAX_SPANS
+from sharding.span import Span
 from verification.addresses import address_bytes, to_address
 from verification.node_records import (
     MAX_ENDPOINT_BYTES,
@@ -21,6 +24,7 @@ from verification.node_records import (
     ServiceRecord,
     SignedServiceRecord,
 )
+from verification.placement_claims import PHASES, PlacementClaim
 
 MAX_RECORD_BYTES = 2048
 MAX_GOSSIP_BYTES = 64 * 1024
@@ -38,6 +42,24 @@ class _SpanPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_l
     rate: U32
 
 
+class _BlocksPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    start: U32
+    end: U32
+
+
+_Blocks = Annotated[tuple[_BlocksPart, ...], Meta(max_length=MAX_SPANS)]
+
+
+class _PlacementPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    capacity: U64
+    block_rate: U64
+    phase: Annotated[int, Meta(ge=0, lt=len(PHASES))]
+    since: U64
+    give: _Blocks
+    take: _Blocks
+    closes: U32
+
+
 class _RecordPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: Address20
     sequence: U64
@@ -47,10 +69,11 @@ class _RecordPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: Annotated[str, Meta(min_length=1, max_length=MAX_ENDPOINT_BYTES)]
     manifest: Hash32
     profile: Hash32
-    spans: Annotated[tuple[_SpanPart, ...], Meta(min_length=1, max_length=MAX_SERVED_SPANS)]
+    spans: Annotated[tuple[_SpanPart, ...], Meta(max_length=MAX_SERVED_SPANS)]
     queue: U32
     free_pages: U32
     draining: bool
+    placement: _PlacementPart
     signature: Signature64
 
 
@@ -93,7 +116,8 @@ def encode_record(signed: SignedServiceRecord) -> bytes:
     part = _RecordPart(
         node=address_bytes(record.node), sequence=record.sequence, issued=record.issued, expires=record.expires,
         peer=record.peer, endpoint=record.endpoint, manifest=record.manifest, profile=record.profile, spans=spans,
-        queue=record.queue, free_pages=record.free_pages, draining=record.draining, signature=signed.signature,
+        queue=record.queue, free_pages=record.free_pages, draining=record.draining,
+        placement=_placement_part(record.placement), signature=signed.signature,
     )  # fmt: skip
     return _encoded(part, MAX_RECORD_BYTES)
 
@@ -106,8 +130,24 @@ def decode_record(data: bytes) -> SignedServiceRecord:
         node=to_address(part.node), sequence=part.sequence, issued=part.issued, expires=part.expires,
         peer=part.peer, endpoint=part.endpoint, manifest=part.manifest, profile=part.profile, spans=spans,
         queue=part.queue, free_pages=part.free_pages, draining=part.draining,
+        placement=_placement(part.placement),
     )  # fmt: skip
     return SignedServiceRecord(record, part.signature)
+
+
+def _placement_part(claim: PlacementClaim) -> _PlacementPart:
+    give, take = (tuple(_BlocksPart(each.start, each.end) for each in spans) for spans in (claim.give, claim.take))
+    phase = PHASES.index(claim.phase)
+    return _PlacementPart(claim.capacity, claim.block_rate, phase, claim.since, give, take, claim.closes)
+
+
+def _placement(part: _PlacementPart) -> PlacementClaim:
+    """Raises: MalformedMessage."""
+    try:
+        give, take = (tuple(Span(each.start, each.end) for each in spans) for spans in (part.give, part.take))
+    except SpanError as error:
+        raise MalformedMessage(str(error)) from error
+    return PlacementClaim(part.capacity, part.block_rate, PHASES[part.phase], part.since, give, take, part.closes)
 
 
 def encode_gossip(message: Gossip) -> bytes:

@@ -13,7 +13,7 @@ from sharding.errors import PlacementError
 from sharding.hashing import sha256
 from sharding.placement_coverage import Coverage, Held, Memory, attainable
 from sharding.placement_search import Change, Situation, best_change, cheapest_gives
-from sharding.placement_values import Holding, ModelNeeds, Move, Offer, Phase, Policy, merged, without
+from sharding.placement_values import Holding, ModelNeeds, Move, Offer, Phase, Policy, count, merged, without
 from sharding.span import Span
 
 View = Mapping[str, Holding]
@@ -58,7 +58,9 @@ class World:
     def hurdle(self, nodes: Sequence[Holding]) -> float:
         """What a move must gain: little while the weakest block is far below what these nodes could give it, else more."""
         stay = [each for each in nodes if each.phase is not Phase.LEAVING]
-        memories = (Memory(each.offer.block_rate, self.needs.room(each.offer)) for each in stay)
+        memories = (
+            Memory(each.offer.block_rate, max(self.needs.room(each.offer), count(each.planned))) for each in stay
+        )
         poor = self.planned(stay).weakest < self.policy.good * attainable(memories, self.needs.num_blocks)
         return self.policy.nudge if poor else self.policy.threshold
 
@@ -87,7 +89,7 @@ def propose_move(node: str, view: View, world: World, now: float) -> Move | None
     While the announced moves leave a block uncovered, only moves that cover one are proposed, without a threshold and without rest.
     """
     own, view = view[node], current(view, world, now)
-    if own.phase is not Phase.SERVING:
+    if not _may_move(own):
         return None
     others = [each for each in view.values() if each.offer.node != node]
     situation = world.situation(own, others)
@@ -162,9 +164,14 @@ def _may_answer(own: Holding, view: View, world: World, now: float) -> bool:
         each.offer.node: world.draw(each.offer.node, now)
         * (HEAD_START if world.needs.room(each.offer, each.spans) else 1)
         for each in view.values()
-        if each.phase is Phase.SERVING and (world.needs.room(each.offer, each.spans) or _has_double(each, holders))
+        if _may_move(each) and (world.needs.room(each.offer, each.spans) or _has_double(each, holders))
     }
     return own.offer.node in sorted(able, key=lambda name: (able[name], name))[: world.policy.bidders]
+
+
+def _may_move(own: Holding) -> bool:
+    """A node that offers no memory holds what its operator chose; were it drawn, a turn would be lost."""
+    return own.phase is Phase.SERVING and own.offer.capacity_bytes > 0
 
 
 def _has_double(own: Holding, everybody: Coverage) -> bool:
@@ -176,9 +183,7 @@ def _may_improve(own: Holding, view: View, world: World, now: float) -> bool:
     policy = world.policy
     if any(_moves(each) for each in view.values()):
         return False
-    rested = [
-        each.offer.node for each in view.values() if each.phase is Phase.SERVING and now - each.since >= policy.rest
-    ]
+    rested = [each.offer.node for each in view.values() if _may_move(each) and now - each.since >= policy.rest]
     first = sorted(rested, key=lambda name: (world.draw(name, now), name))[: 1 + len(rested) // ONE_IN]
     return own.offer.node in first
 

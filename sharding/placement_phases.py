@@ -95,15 +95,20 @@ def _drain(own: Holding, view: View, world: World, now: float, done: bool) -> Ho
     """
     if own.move is None or not releases(own.offer.node, view, world):
         return Holding(own.offer, own.spans, Phase.SERVING, now)
-    others = [each for each in view.values() if each.offer.node != own.offer.node]
-    urgent = world.planned(others).only_here(own.move.take)
-    limit = world.policy.gap_drain if urgent else world.policy.drain
-    if not done and now - own.since < limit:
+    if not done and now - own.since < drain_limit(own.offer.node, view, world):
         return own
     left = without(own.spans, own.move.give)
     if not own.move.take:
         return Holding(own.offer, left, Phase.SERVING, now)
     return Holding(own.offer, left, Phase.LOADING, now, own.move)
+
+
+def drain_limit(node: str, view: View, world: World) -> float:
+    """Seconds that the sessions on what a node gives up may take to finish."""
+    move = view[node].move
+    take = move.take if move is not None else ()
+    others = [each for each in view.values() if each.offer.node != node]
+    return world.policy.gap_drain if world.planned(others).only_here(take) else world.policy.drain
 
 
 def _arrival(spans: Iterable[Span], others: Coverage) -> Move:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from sharding.errors import SpanError
 from sharding.hashing import keccak256
+from sharding.placement_values import Holding
 from sharding.span import Span
 from verification.addresses import Address
 from verification.errors import MalformedRecord
+from verification.placement_claims import CLAIM_TYPE, FIXED, SPAN_TYPE, PlacementClaim, holding_of
 from verification.typed_data import (
     Domain,
     address_word,
@@ -31,7 +33,10 @@ RATES_PER_TOKEN = 1000
 _SPAN_TYPE = "ServedSpan(uint32 start,uint32 end,uint96 ask,uint32 rate)"
 _RECORD_TYPE = (
     "ServiceRecord(address node,uint64 sequence,uint40 issued,uint40 expires,bytes32 peer,string endpoint,bytes32 manifest,"
-    "bytes32 profile,ServedSpan[] spans,uint32 queue,uint32 freePages,bool draining)" + _SPAN_TYPE
+    "bytes32 profile,ServedSpan[] spans,uint32 queue,uint32 freePages,bool draining,Placement placement)"
+    + SPAN_TYPE
+    + CLAIM_TYPE
+    + _SPAN_TYPE
 )
 
 
@@ -89,11 +94,18 @@ class ServiceRecord:
     manifest: bytes
     profile: bytes
     spans: tuple[ServedSpan, ...]
-    """In ascending order of (start, end), no two alike; they may overlap."""
+    """Open to new sessions; in ascending order of (start, end), no two alike; they may overlap. None before the first."""
     queue: int
     """Tokens that wait for their turn."""
     free_pages: int
     draining: bool
+    """Takes no new session in any span, and is leaving whatever its phase; before that it may be LEAVING and take some still."""
+    placement: PlacementClaim = FIXED
+
+    @property
+    def holding(self) -> Holding | None:
+        """The node as placement sees it; None where its claims make no sense together."""
+        return holding_of(self.node, [each.span for each in self.spans], self.placement, leaves=self.draining)
 
     @property
     def life(self) -> int:
@@ -105,6 +117,7 @@ class ServiceRecord:
         words = self._words()
         self._check_life()
         self._check_spans()
+        self._check_placement()
         return struct_hash(_RECORD_TYPE, words)
 
     def digest(self, domain: Domain) -> bytes:
@@ -112,8 +125,9 @@ class ServiceRecord:
         return typed_digest(domain, self.struct_hash())
 
     def _words(self) -> tuple[bytes, ...]:
-        if not 1 <= len(self.spans) <= MAX_SERVED_SPANS:
-            raise MalformedRecord("spans", f"a record has 1 to {MAX_SERVED_SPANS} spans, not {len(self.spans)}")
+        least = 0 if self.placement.take else 1
+        if not least <= len(self.spans) <= MAX_SERVED_SPANS:
+            raise MalformedRecord("spans", f"a record has {least} to {MAX_SERVED_SPANS} spans, not {len(self.spans)}")
         return (
             address_word(self.node),
             uint_word("sequence", self.sequence, 64),
@@ -127,6 +141,7 @@ class ServiceRecord:
             uint_word("queue", self.queue, 32),
             uint_word("free_pages", self.free_pages, 32),
             _flag_word("draining", self.draining),
+            self.placement.struct_hash(),
         )
 
     def _check_life(self) -> None:
@@ -139,6 +154,10 @@ class ServiceRecord:
         places = [(each.start, each.end) for each in self.spans]
         if places != sorted(set(places)):
             raise MalformedRecord("spans", f"{places} are not in ascending order, each once; sort them by (start, end)")
+
+    def _check_placement(self) -> None:
+        if self.placement.since >= 1000 * (self.issued + 1):
+            raise MalformedRecord("since", f"{self.placement.since} ms is later than the record, {self.issued} s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import cast
 from node.directory import Directory, NodeRecord
 from node.errors import NodeError
 from node.gossip import Gossip, GossipParts
-from node.gossip_author import Author, Service, StageLoad
+from node.gossip_author import Author, Service, SpanRate, StageLoad
 from node.gossip_exchange import GOSSIP_SESSION
 from node.handshake import HandshakeTerms
 from node.memory import MemoryListener, MemoryNetwork, MemoryTransport
@@ -21,7 +21,7 @@ from sharding.span import Span
 from tests.node.records import DOMAIN, MINIMUM, address, key, on_chain
 from verification.addresses import Address
 
-IDLE = StageLoad(queue=0, free_pages=9, passes=0, rows=0, seconds=0.0)
+IDLE = StageLoad(queue=0, free_pages=9, spans=(SpanRate(Span(0, 4), 1.0),))
 PROFILE, MANIFEST = b"p" * 32, b"m" * 32
 
 
@@ -111,9 +111,7 @@ class Town:
         async def load() -> StageLoad:
             return peer.load[-1]
 
-        service = Service(
-            address(number), number.to_bytes(32, "big"), peer.listener.endpoint, MANIFEST, PROFILE, Span(0, 4), 1
-        )
+        service = Service(address(number), number.to_bytes(32, "big"), peer.listener.endpoint, MANIFEST, PROFILE, 1)
         peer.gossip.author = Author(service, key(number), DOMAIN, load)
         self.peers[number] = peer
         return peer

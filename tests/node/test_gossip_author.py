@@ -1,52 +1,40 @@
 """What a node tells of itself: at its time or when something has changed, within the record's limits, and no faster than it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from pydantic import ValidationError
 
-from node.batcher import Batcher
 from node.errors import SettingsError
 from node.gossip_author import (
     MUCH_QUEUE,
     RECORD_SECONDS,
-    TRIAL_ROWS,
     Author,
     Service,
-    Speed,
+    SpanRate,
     StageLoad,
     changed_much,
-    first_speed,
-    stage_load,
 )
-from node.model_folder import engine_loader
-from node.offers import UNCLAIMED_TOKENS_PER_SECOND
 from node.settings import NodeSettings, load_client_settings
-from node.worker import Worker
-from sharding.batch_runner import BatchRunner
-from sharding.engine import Engine
-from sharding.errors import NotFinite
+from sharding.placement_values import Phase
 from sharding.span import Span
 from tests.faults.virtual_time import EPOCH, run_virtual
 from tests.node.gossips import IDLE, MANIFEST, PROFILE
 from tests.node.records import DOMAIN, address, key, record
-from tests.node.swarm import write_tiny_exact_model, write_tiny_model
 from verification.node_records import DEFAULT_LIFE_SECONDS, ServiceRecord
+from verification.placement_claims import PlacementClaim
 
-SERVICE = Service(address(1), b"t" * 32, "wss://node1.test:1", MANIFEST, PROFILE, Span(0, 4), 7)
+SERVICE = Service(address(1), b"t" * 32, "wss://node1.test:1", MANIFEST, PROFILE, 7)
 
 
-def author_of(loads: list[StageLoad], speed: Speed | None = None) -> Author:
+def author_of(loads: list[StageLoad]) -> Author:
     """An author whose stage says the last of these."""
 
     async def load() -> StageLoad:
         return loads[-1]
 
-    return Author(SERVICE, key(1), DOMAIN, load, speed)
+    return Author(SERVICE, key(1), DOMAIN, load)
 
 
 async def written(author: Author, held: ServiceRecord | None) -> ServiceRecord:
@@ -118,79 +106,95 @@ def test_a_record_keeps_to_its_limits() -> None:
     """Counts past 32 bits, speeds past them or below a thousandth of a token, pages owed."""
 
     async def main() -> None:
-        huge = StageLoad(queue=2**40, free_pages=2**40, passes=1, rows=1, seconds=1e-12)
+        huge = StageLoad(queue=2**40, free_pages=2**40, spans=(SpanRate(Span(0, 4), 1e12),))
         told = await written(author_of([huge]), None)
         assert (told.queue, told.free_pages, told.spans[0].rate) == (2**32 - 1,) * 3
-        slow = StageLoad(queue=0, free_pages=-5, passes=1, rows=1, seconds=1e9)
+        slow = StageLoad(queue=0, free_pages=-5, spans=(SpanRate(Span(0, 4), 1e-9),))
         told = await written(author_of([slow]), None)
         assert (told.free_pages, told.spans[0].rate) == (0, 1)
 
     run_virtual(main())
 
 
-# Speed
+def test_all_spans_are_told_and_another_one_at_once() -> None:
+    """Each with its own speed, at one price."""
+
+    async def main() -> None:
+        loads = [IDLE]
+        author = author_of(loads)
+        first = await written(author, None)
+        loads.append(replace(IDLE, spans=(SpanRate(Span(0, 2), 20.0), SpanRate(Span(4, 6), 0.5))))
+        told = await written(author, first)
+        assert [(each.span, each.rate, each.ask) for each in told.spans] == [
+            (Span(0, 2), 20_000, 7),
+            (Span(4, 6), 500, 7),
+        ]
+        loads.append(replace(loads[-1], spans=(SpanRate(Span(0, 2), 19.0), SpanRate(Span(4, 6), 0.4))))
+        assert await author.write(told) is None, "other speeds can wait"
+
+    run_virtual(main())
 
 
-def test_an_engine_that_was_not_tried_claims_next_to_nothing() -> None:
-    """Until it has computed."""
-    speed = Speed()
-    assert speed.tokens_per_second == UNCLAIMED_TOKENS_PER_SECOND
-    speed.update(StageLoad(0, 9, passes=10, rows=10, seconds=0.5))
-    assert speed.tokens_per_second == pytest.approx(20.0)
+# Where a node stands with its blocks
+
+MOVE = PlacementClaim(1 << 30, 9_000, Phase.CLAIMING, int(EPOCH * 1000), (), (Span(4, 6),), 2)
 
 
-def test_a_claim_lies_between_the_passes_and_the_rows_of_a_second() -> None:
-    """Eight sessions together are not one that is eight times as fast, and a prefill is not a slow token."""
-    speed = Speed(trial=100.0)
-    assert speed.tokens_per_second == 100.0
-    speed.update(StageLoad(0, 9, passes=50, rows=400, seconds=1.0))
-    assert speed.tokens_per_second == 100.0, "50 passes, 400 rows"
-    speed.update(StageLoad(0, 9, passes=90, rows=440, seconds=2.0))
-    assert speed.tokens_per_second == pytest.approx(40.0), "single rows: the machine has become slower"
-    speed.update(StageLoad(0, 9, passes=290, rows=640, seconds=3.0))
-    assert speed.tokens_per_second == pytest.approx(200.0), "or faster"
-    speed.update(StageLoad(0, 9, passes=290, rows=640, seconds=3.0))
-    assert speed.tokens_per_second == pytest.approx(200.0), "nothing was computed since"
+def test_a_node_with_fixed_blocks_says_how_fast_it_is_and_when_it_leaves() -> None:
+    """Blocks times tokens of a second, the mean of its spans; no memory to offer, no move."""
+
+    async def main() -> None:
+        two = replace(IDLE, spans=(SpanRate(Span(0, 2), 20.0), SpanRate(Span(4, 8), 5.0)))
+        for draining, phase in ((False, Phase.SERVING), (True, Phase.LEAVING)):
+            told = await written(author_of([replace(two, draining=draining)]), None)
+            assert told.placement == PlacementClaim(block_rate=30_000, phase=phase)
+
+    run_virtual(main())
 
 
-@pytest_asyncio.fixture
-async def worker() -> AsyncIterator[Worker]:
-    """A compute thread."""
-    made = Worker()
-    yield made
-    made.close()
+@pytest.mark.parametrize(
+    ("change", "much"),
+    [({}, False), ({"block_rate": 1}, False), ({"capacity": 1}, True), ({"phase": Phase.LOADING}, True),
+     ({"since": MOVE.since - 1}, True), ({"take": (Span(4, 7),)}, True), ({"closes": 1}, True)],
+    ids=str,
+)  # fmt: skip
+def test_a_move_is_news(change: dict[str, object], much: bool) -> None:
+    """Whatever changes of it; speed alone can wait for the next record."""
+
+    async def main() -> bool:
+        loads = [replace(IDLE, placement=MOVE)]
+        author = author_of(loads)
+        first = await written(author, None)
+        assert first.placement == MOVE
+        loads.append(replace(IDLE, placement=replace(MOVE, **change)))  # type: ignore[arg-type]
+        return await author.write(first) is not None
+
+    assert run_virtual(main()) is much
 
 
-@pytest.mark.parametrize("span", [Span(0, 2), Span(2, 4), Span(4, 6)], ids=str)
-@pytest.mark.parametrize("write", [write_tiny_exact_model, write_tiny_model], ids=["exact", "float"])
-async def test_an_engine_is_tried_and_left_as_it_was(write: object, span: Span, tmp_path: Path, worker: Worker) -> None:
-    """First, middle and last stage in both profiles."""
-    model = write(tmp_path / "model")  # type: ignore[operator]
-    engine: Engine = engine_loader(model)(model, span)
-    batcher = Batcher(BatchRunner(engine, 0), worker)
-    free = engine.pages.free
+def test_a_joining_node_has_something_to_say_when_it_has_a_claim() -> None:
+    """Without spans and without a claim there is no record."""
 
-    assert (await first_speed(batcher, engine)).tokens_per_second > UNCLAIMED_TOKENS_PER_SECOND
-    assert (engine.pages.free, batcher.load.rows) == (free, TRIAL_ROWS)
-    load = await stage_load(batcher, draining=True)
-    assert (load.queue, load.free_pages, load.rows, load.draining) == (0, free, TRIAL_ROWS, True)
-    await batcher.close()
+    async def main() -> None:
+        nothing = replace(IDLE, spans=())
+        assert await author_of([nothing]).write(None) is None
+        told = await written(author_of([replace(nothing, placement=MOVE)]), None)
+        assert (told.spans, told.placement) == ((), MOVE)
+
+    run_virtual(main())
 
 
-async def test_an_engine_that_cannot_be_tried_still_serves(tmp_path: Path, worker: Worker) -> None:
-    """It claims what an unknown one claims, and its session is closed."""
-    model = write_tiny_exact_model(tmp_path / "model")
-    engine = engine_loader(model)(model, Span(0, 2))
-    batcher = Batcher(BatchRunner(engine, 0), worker)
+def test_a_phase_never_begins_after_its_record() -> None:
+    """The clock was set back since: the record is good all the same, and the next is not due at once."""
 
-    def fail(*_: object) -> None:
-        raise NotFinite("the trial")
+    async def main() -> None:
+        ahead = replace(IDLE, placement=replace(MOVE, since=MOVE.since + 60_000))
+        author = author_of([ahead])
+        told = await written(author, None)
+        assert told.placement.since == EPOCH * 1000 + 999
+        assert await author.write(told) is None
 
-    batcher.runner.run = fail  # type: ignore[assignment,method-assign]
-
-    assert (await first_speed(batcher, engine)).tokens_per_second == UNCLAIMED_TOKENS_PER_SECOND
-    assert batcher.runner.unpromised_pages == engine.pages.free
-    await batcher.close()
+    run_virtual(main())
 
 
 # How often, and what a price is worth

@@ -22,6 +22,8 @@ from node.record_messages import (
     encode_gossip,
     encode_record,
 )
+from sharding.placement_values import MAX_BYTES, MAX_SPANS, Phase
+from sharding.span import Span
 from tests.node.records import DOMAIN, key, record, signed
 from verification.node_records import (
     MAX_ENDPOINT_BYTES,
@@ -30,6 +32,7 @@ from verification.node_records import (
     ServedSpan,
     SignedServiceRecord,
 )
+from verification.placement_claims import MAX_RATE, PlacementClaim
 
 
 def largest() -> SignedServiceRecord:
@@ -37,9 +40,15 @@ def largest() -> SignedServiceRecord:
     spans = tuple(ServedSpan(at, 1024, 2**96 - 1, 2**32 - 1) for at in range(1000, 1000 + MAX_SERVED_SPANS))
     full = replace(
         record(1, sequence=2**64 - 1, issued=2**40 - 1 - MAX_LIFE_SECONDS, life=MAX_LIFE_SECONDS, queue=2**32 - 1),
-        spans=spans, free_pages=2**32 - 1, endpoint="x" * MAX_ENDPOINT_BYTES,
+        spans=spans, free_pages=2**32 - 1, endpoint="x" * MAX_ENDPOINT_BYTES, placement=longest_move(MAX_SPANS),
     )  # fmt: skip
     return sign_record(full, key(1), DOMAIN)
+
+
+def longest_move(spans: int) -> PlacementClaim:
+    """So many single blocks to give up and to take, with every number at its end."""
+    give, take = (tuple(Span(at, at + 1) for at in range(start, start + 2 * spans, 2)) for start in (500, 800))
+    return PlacementClaim(MAX_BYTES, MAX_RATE, Phase.DRAINING, 1000 * (2**40 - MAX_LIFE_SECONDS) - 1, give, take, spans)
 
 
 def test_records_survive_the_wire() -> None:
@@ -58,7 +67,7 @@ def test_records_survive_the_wire() -> None:
         b"\x80",
         encode_record(signed(1))[:-1],
         encode_record(signed(1)) + b"\0",
-        bytes([0x80 | 14]) + encode_record(signed(1))[1:] + b"\xa1x\x01",
+        bytes([0x80 | 15]) + encode_record(signed(1))[1:] + b"\xa1x\x01",
         bytes(MAX_RECORD_BYTES + 1),
         encode_record(signed(1)).replace(b"\xa8sequence\x01", b"\xa8sequence\xcc\x01"),
         encode_record(signed(1)).replace(b"\xa8sequence\x01", b"\xa8sequence\xff"),
@@ -81,6 +90,36 @@ def test_what_is_no_record_is_refused(data: bytes) -> None:
     """There is one spelling of each record, so one record has one size and one hash."""
     with pytest.raises(MalformedMessage):
         decode_record(data)
+
+
+def with_place(place: list[object]) -> bytes:
+    """A record with this in the place of its place."""
+    parts = msgspec.msgpack.decode(encode_record(signed(1)))
+    return msgspec.msgpack.encode(parts | {"placement": place})
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        [],
+        [0, 1, 5, 0, [], [], 0],
+        [0, 1, -1, 0, [], [], 0],
+        [-1, 1, 0, 0, [], [], 0],
+        [0, 1, 0, 1.5, [], [], 0],
+        [0, 1, 0, 0, [[2, 2]], [], 0],
+        [0, 1, 0, 0, [], [[0, 1025]], 0],
+        [0, 1, 0, 0, [[at, at + 1] for at in range(0, 34, 2)], [], 0],
+        [0, 1, 0, 0, [], [[0, 1, 2]], 0],
+        [0, 1, 0, 0, [], [], 2**32],
+        [0, 1, 0, 0, [], [], 0, 0],
+    ],
+    ids=str,
+)
+def test_what_is_no_place_is_refused(place: list[object]) -> None:
+    """An unknown phase, blocks that no model has, a span too many, a field too many."""
+    assert decode_record(with_place([0, 1, 4, 0, [[0, 1]], [[1023, 1024]], 0]))
+    with pytest.raises(MalformedMessage):
+        decode_record(with_place(place))
 
 
 def test_what_does_not_fit_the_wire_is_not_written() -> None:

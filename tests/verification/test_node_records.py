@@ -3,60 +3,21 @@
 from dataclasses import replace
 
 import pytest
-from eth_account.messages import encode_typed_data
 
-from sharding.hashing import keccak256
+from sharding.placement_values import MAX_BYTES, MAX_SPANS, Phase
 from sharding.span import MAX_BLOCKS
-from verification.addresses import Address, to_address
+from tests.verification.wallet import DOMAIN, MOVING, OTHER, RECORD, SPAN, apart, wallet_digest
+from verification.addresses import Address
 from verification.errors import MalformedAddress, MalformedRecord
 from verification.node_records import (
     MAX_ENDPOINT_BYTES,
     MAX_LIFE_SECONDS,
     MAX_SERVED_SPANS,
     ServedSpan,
-    ServiceRecord,
     next_sequence,
 )
-from verification.routes import profile_id
+from verification.placement_claims import MAX_RATE, PlacementClaim
 from verification.typed_data import Domain
-
-NODE = to_address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
-OTHER = to_address("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC")
-DOMAIN = Domain(31337, OTHER)
-SPAN = ServedSpan(0, 4, 10**12, 12_500)
-RECORD = ServiceRecord(
-    node=NODE, sequence=7, issued=1_900_000_000, expires=1_900_000_030, peer=b"p" * 32, endpoint="wss://node.test:1/v1/stream",
-    manifest=b"m" * 32, profile=profile_id("exact-1"), spans=(SPAN, ServedSpan(4, 8, 2**96 - 1, 1)),
-    queue=3, free_pages=400, draining=False,
-)  # fmt: skip
-RECORD_FIELDS = (
-    "address node,uint64 sequence,uint40 issued,uint40 expires,bytes32 peer,string endpoint,bytes32 manifest,bytes32 profile,"
-    "ServedSpan[] spans,uint32 queue,uint32 freePages,bool draining"
-)
-SPAN_FIELDS = "uint32 start,uint32 end,uint96 ask,uint32 rate"
-
-
-def members(fields: str) -> list[dict[str, str]]:
-    """The members of a type as eth-account wants them."""
-    return [dict(zip(("type", "name"), field.split(), strict=True)) for field in fields.split(",")]
-
-
-def wallet_digest(record: ServiceRecord) -> bytes:
-    """The digest by eth-account."""
-    domain_fields = "string name,string version,uint256 chainId,address verifyingContract"
-    types = {
-        "EIP712Domain": members(domain_fields),
-        "ServiceRecord": members(RECORD_FIELDS),
-        "ServedSpan": members(SPAN_FIELDS),
-    }
-    names = ("node", "sequence", "issued", "expires", "peer", "endpoint", "manifest", "profile", "queue", "draining")
-    message = {name: getattr(record, name) for name in names} | {"freePages": record.free_pages}
-    message["spans"] = [{"start": s.start, "end": s.end, "ask": s.ask, "rate": s.rate} for s in record.spans]
-    domain = {"name": "Tallystick", "version": "1", "chainId": 31337, "verifyingContract": OTHER}
-    signable = encode_typed_data(
-        full_message={"types": types, "primaryType": "ServiceRecord", "domain": domain, "message": message}
-    )
-    return keccak256(b"\x19" + signable.version + signable.header + signable.body)
 
 
 @pytest.mark.parametrize("draining", [False, True])
@@ -84,6 +45,7 @@ def test_record_digest_is_standard(draining: bool) -> None:
         {"queue": 4},
         {"free_pages": 401},
         {"draining": True},
+        {"placement": MOVING},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -116,6 +78,13 @@ AT_THE_LIMIT: list[dict[str, object]] = [
     {"spans": (ServedSpan(0, 4, 1, 1), ServedSpan(0, 5, 1, 1), ServedSpan(2, 3, 1, 1))},
     {"queue": 2**32 - 1, "free_pages": 2**32 - 1},
     {"queue": 0, "free_pages": 0},
+    {"spans": (), "placement": replace(MOVING, phase=Phase.CLAIMING, give=())},
+    {"placement": PlacementClaim(MAX_BYTES, MAX_RATE, since=1_900_000_000_999)},
+    {"placement": PlacementClaim(0, 1, Phase.LEAVING)},
+    {"placement": replace(MOVING, give=apart(MAX_SPANS), take=apart(MAX_SPANS, 100), closes=MAX_SPANS)},
+    {"placement": replace(MOVING, take=(), closes=0)},
+    {"placement": replace(MOVING, phase=Phase.LOADING, give=(), closes=3)},
+    {"issued": 2**40 - 2, "expires": 2**40 - 1, "placement": replace(MOVING, since=1000 * (2**40 - 1) - 1)},
 ]
 PAST_THE_LIMIT: list[dict[str, object]] = [
     {"sequence": -1},
