@@ -1,7 +1,9 @@
-"""Whether a stage takes part in a session: every check on an `Open` before any work or memory is spent on it."""
+"""Whether a node takes part in a session: every check on an `Open` before any work or memory is spent on it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from incentives.channels import ChannelState
 from incentives.errors import InvalidSignature
@@ -10,12 +12,13 @@ from incentives.prices import RoutePrice, StagePrice, route_payees, route_price,
 from incentives.signing import recover
 from incentives.vouchers import ChannelKey
 from node.directory import Directory, NodeRecord
-from node.messages import Open, channel_key, route_of, sampling_of
+from node.messages import Open
 from node.network import Network
 from node.refusals import FailureCode, Refused
+from node.route_messages import channel_key, route_of, sampling_of
 from sharding.errors import SamplingError, SpanError
 from sharding.sampling import SamplingParams
-from sharding.span import Span
+from sharding.span import Span, covers
 from verification.addresses import Address
 from verification.routes import Route, profile_id, sampler_commitment
 
@@ -31,7 +34,6 @@ class StageTerms:
     """What this node offers: it takes part only in routes that ask for exactly this."""
 
     node: Address
-    span: Span
     num_blocks: int
     manifest: bytes
     profile: str
@@ -63,11 +65,19 @@ class Admitted:
     """The channel is not on the chain yet: `locked` is what the payer's free balance would cover, for W tokens."""
     priority: int
     """1 where the route pays this stage at least twice its ask, else 0."""
+    stop_tokens: frozenset[int] = frozenset()
+    """Some after which the client wants no more."""
 
     @property
     def span(self) -> Span:
-        """The blocks that this stage computes: all that the node has, or some of them."""
+        """The blocks that this stage computes: all of a span that the node hosts, or some of them."""
         return self.route.stages[self.stage].span
+
+    @property
+    def own_spans(self) -> frozenset[Span]:
+        """This stage's blocks and those of other stages of this node."""
+        node = self.route.stages[self.stage].node
+        return frozenset(stage.span for stage in self.route.stages if stage.node == node)
 
     @property
     def is_first(self) -> bool:
@@ -88,10 +98,13 @@ class _Funds:
 
 
 class Admission:
-    """The door of one stage."""
+    """The door of one node; `spans` says what it hosts at the moment."""
 
-    def __init__(self, terms: StageTerms, network: Network, directory: Directory) -> None:
+    def __init__(
+        self, terms: StageTerms, network: Network, directory: Directory, spans: Callable[[], tuple[Span, ...]]
+    ) -> None:
         self._terms = terms
+        self._spans = spans
         self._network = network
         self._directory = directory
 
@@ -99,7 +112,7 @@ class Admission:
         """Check an Open that arrived from an authenticated peer. Raises: Refused, and the errors that refusal_of translates."""
         route = route_of(opening.route)
         digest = route.digest(self._network.route_domain)
-        stage = self._own_stage(route)
+        stage = self._own_stage(route, opening.stage)
         key = channel_key(opening.channel)
         client = _signed_by_client(digest, opening.signature, key)
         self._check_terms(route, stage)
@@ -117,14 +130,14 @@ class Admission:
         return Admitted(
             route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, funds.locked,
             funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity, funds.is_provisional,
-            int(route.stages[stage].ask >= PRIORITY_MULTIPLE * self._terms.ask),
+            int(route.stages[stage].ask >= PRIORITY_MULTIPLE * self._terms.ask), frozenset(opening.stop_tokens),
         )  # fmt: skip
 
-    def _own_stage(self, route: Route) -> int:
-        mine = [index for index, stage in enumerate(route.stages) if stage.node == self._terms.node]
-        if len(mine) != 1:
-            raise Refused(FailureCode.WRONG_ROUTE, f"the route names this node {len(mine)} times, expected once")
-        return mine[0]
+    def _own_stage(self, route: Route, stage: int) -> int:
+        """The stage that is meant, which must be this node's: a route may name a node for several."""
+        if stage >= len(route.stages) or route.stages[stage].node != self._terms.node:
+            raise Refused(FailureCode.WRONG_ROUTE, f"stage {stage} of the route is not this node")
+        return stage
 
     async def _check_upstream(self, route: Route, stage: int, remote: Address | None, client: Address) -> None:
         """The peer at the other end must be the one that the route puts there, with a stake where it is a node."""
@@ -153,8 +166,12 @@ class Admission:
             raise Refused(
                 FailureCode.WRONG_ROUTE, f"the stages do not cover blocks 0:{terms.num_blocks} once and in order"
             )
-        if not terms.span.start <= own.start < own.end <= terms.span.end:
-            raise Refused(FailureCode.WRONG_ROUTE, f"this node serves blocks {terms.span}, not {own.start}:{own.end}")
+        if any(one.node == next_one.node for one, next_one in pairwise(route.stages)):
+            raise Refused(FailureCode.WRONG_ROUTE, "two stages in a row are one node's: name it once for both")
+        spans = self._spans()
+        if not covers(spans, own.span):
+            text = f"this node serves blocks {', '.join(map(str, spans))}, not {own.start}:{own.end}"
+            raise Refused(FailureCode.WRONG_ROUTE, text)
         if own.ask < terms.ask:
             raise Refused(
                 FailureCode.WRONG_ROUTE, f"the route pays {own.ask} per token and block, this node asks {terms.ask}"

@@ -27,6 +27,8 @@ PAGE_WAIT_SECONDS = 10.0
 RETRY_SECONDS = 0.02
 MOMENT_SECONDS = 0.01
 """How long a pass may keep the event loop from everything else. Two hand-overs between threads cost some 0.3 ms."""
+BREATH_SECONDS = 0.001
+"""After this long without a pass the event loop has seen to everybody else."""
 SPEED_SHARE = 0.1
 """Of the newest pass in the running average of the speed."""
 
@@ -93,6 +95,8 @@ class Batcher:
     load: Load = field(default_factory=Load)
     _alone: bytes = b""
     """The session that had the last pass to itself."""
+    _ended: float = 0.0
+    """When the last pass was over."""
     _times: PassTimes = field(default_factory=PassTimes)
     _jobs: list[_Job] = field(default_factory=list)
     _arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -125,7 +129,8 @@ class Batcher:
 
     async def _at_once(self, job: _Job) -> "_Finished | None":
         """The job's result without a task of its own, where nobody else has work here and it takes a moment. Raises: as compute."""
-        await asyncio.sleep(0)  # a session that sends ahead must not keep the loop from the others
+        if time.perf_counter() - self._ended < BREATH_SECONDS:
+            await asyncio.sleep(0)  # a session that sends ahead must not keep the loop from the others
         if self._jobs or not self._is_over_in_a_moment(job.ready.rows):
             return None
         [result] = self._compute([job])
@@ -186,6 +191,7 @@ class Batcher:
         outcomes = self.runner.run([job.chunk for job in jobs])
         seconds = time.perf_counter() - began
         rows = sum(job.ready.rows for job, outcome in zip(jobs, outcomes, strict=True) if isinstance(outcome, Done))
+        self._ended = began + seconds
         self._alone = jobs[0].chunk.session if len(jobs) == 1 else b""
         if rows:
             self.load.count(len(jobs), rows, seconds)

@@ -111,12 +111,18 @@ class Client:
 
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
-                return await self._search(to_try, wanted, session.request, at_once=True)
+                return await self._search(to_try, wanted, session.request, at_once=True, kept=old.route.stages)
         except TimeoutError as error:
             raise NoRoute([], self._context.model.num_blocks) from error
 
     async def _search(
-        self, to_try: list[frozenset[Address]], wanted: Callable[[], Wanted], request: Request, *, at_once: bool = False
+        self,
+        to_try: list[frozenset[Address]],
+        wanted: Callable[[], Wanted],
+        request: Request,
+        *,
+        at_once: bool = False,
+        kept: tuple[RouteStage, ...] = (),
     ) -> RouteRun:
         """The first route that all its stages accept, without the first set of nodes, or the next one, and so on.
 
@@ -128,7 +134,7 @@ class Client:
             stages: tuple[RouteStage, ...] = ()
             while to_try and not stages:
                 try:
-                    stages = await self._plan(to_try[0], request)
+                    stages = await self._plan(to_try[0], request, kept)
                 except (NoRoute, PriceTooHigh) as error:
                     problem = error if isinstance(problem, NoRoute) else problem
                     to_try.pop(0)
@@ -147,6 +153,10 @@ class Client:
                 if not self.planner.shunned.nodes() - lost_before:
                     excluded = to_try.pop(0)
                     to_try[:0] = [more for suspect in suspects if (more := excluded | {suspect}) not in to_try]
+                    if (
+                        at_once and error.code == FailureCode.BUSY
+                    ):  # a session that was accepted does not give up so soon
+                        to_try.append(excluded)
                 if at_once:
                     await asyncio.sleep(error.retry_after_ms / 1000)
         raise problem
@@ -167,11 +177,13 @@ class Client:
     def _suspects(self, error: SessionFailed, stages: Sequence[RouteStage]) -> list[Address]:
         """Whom to do without: the stage that is said to have failed, or else its neighbour, which said so."""
         nodes = [stage.node for stage in stages]
-        accused = nodes.index(Address(error.node)) if error.node in nodes else 0
+        accused = error.stage if nodes[error.stage : error.stage + 1] == [error.node] else 0
         if error.code == FailureCode.DRAINING:
             self.planner.shunned.add(nodes[accused])
             return [nodes[accused]]
         accuser = accused + 1 if error.code in GARBAGE else accused - 1
+        if error.code == FailureCode.PROTOCOL and accused == len(nodes) - 1 > 0:
+            accuser = 0  # whom the last stage tells its tokens
         suspects = [nodes[accused], *([nodes[accuser]] if 0 <= accuser < len(nodes) else [])]
         if error.code in (FailureCode.STAGE_LOST, FailureCode.IDLE):
             self.planner.failed(nodes[accused : accused + 1], shun=True)
@@ -179,14 +191,17 @@ class Client:
             self.planner.failed(suspects, shun=False)
         return suspects
 
-    async def _plan(self, excluded: frozenset[Address], request: Request) -> tuple[RouteStage, ...]:
-        """Raises: NoRoute, PriceTooHigh, ChainError."""
+    async def _plan(
+        self, excluded: frozenset[Address], request: Request, kept: tuple[RouteStage, ...]
+    ) -> tuple[RouteStage, ...]:
+        """kept: stages that hold the session's caches. Raises: NoRoute, PriceTooHigh, ChainError."""
         wish = RouteWish(
             num_blocks=self._context.model.num_blocks,
             seconds_per_unit=min(1.0, self._context.price_seconds / max(1, request.max_price)),
             max_price=request.max_price,
             distinct_owners=request.distinct_owners,
             excluded=excluded,
+            kept=kept,
         )
         return await self.planner.plan(wish, URGENT_MULTIPLE if request.is_urgent else 1)
 

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from incentives.errors import ChainError
 from node.client_errors import SessionFailed
 from node.errors import NodeError
-from node.messages import MAX_PROMISES, VoucherMessage
+from node.messages import MAX_PROMISES, MAX_STOP_TOKENS, VoucherMessage
 from node.pace import Pace
 from node.patience import Patience
 from node.refusals import FailureCode
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 STEP_SECONDS = 60.0
 """The longest wait for one token from stages that say they are at work."""
 CLOSE_SECONDS = 10.0
+LAY_THERE = 0.1
+"""A token that was waited for no longer than this part of the time since the last one says nothing of the stages."""
 MAX_ROUTES = 16
 """Further routes of one generation, each of which has its own bounded attempts."""
 MAX_FRUITLESS = 3
@@ -58,6 +61,14 @@ class Opener(Protocol):
 Listener = Callable[[Recovery], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """Of one token, in seconds: how long it was waited for, and how long after the one before it came."""
+
+    waited: float
+    interval: float
+
+
 class ClientSession:
     """Use `tokens()` once, then `finish()`; `abandon()` in any case."""
 
@@ -74,8 +85,8 @@ class ClientSession:
         """Of the last route that was asked for, accepted or not."""
         self._patience = Patience()
         self._pace = Pace()
-        self._took: float | None = None
-        """Seconds of the newest token, until they are taken in."""
+        self._newest: _Timing | None = None
+        """Of the newest token, until it is taken in."""
         self._looking: asyncio.Task[SessionFailed | None] | None = None
         self._began = time.perf_counter()
         self._first_at = self._last_at = self._began
@@ -105,7 +116,9 @@ class ClientSession:
         while True:
             self._note(token)
             yield token
-            if token in self.request.stop_tokens or len(self._generated) == self.request.max_tokens:
+            at_limit = len(self._generated) == self.request.max_tokens
+            if at_limit or token in self.request.stop_tokens:
+                self.run.is_over = at_limit or len(self.request.stop_tokens) <= MAX_STOP_TOKENS
                 return
             token = await self._surely(lambda token=token: self._step(token))  # type: ignore[misc]
 
@@ -126,20 +139,24 @@ class ClientSession:
         if (moved := await self._moved()) is not None:
             return moved
         await self.run.feed(token)
-        began = time.perf_counter()
         self._learn()  # while the stages are at work
+        asked = time.perf_counter()
         found = await self._await_token()
-        self._took = time.perf_counter() - began
+        now = time.perf_counter()
+        self._newest = _Timing(now - asked, now - self._last_at)
         return found
 
     def _learn(self) -> None:
         """Take in how long the last token took, and begin to look where it has become long."""
-        if self._took is None:
+        if self._newest is None:
             return
-        seconds, self._took = self._took, None
+        newest, self._newest = self._newest, None
+        if newest.waited < newest.interval * LAY_THERE:
+            return
         for each in (self._patience, self._pace):
-            each.took(seconds)
-        self._opener.took(self.run, seconds)
+            each.took(newest.waited)
+        if newest.waited > newest.interval / 2:
+            self._opener.took(self.run, newest.interval)
         self._look_where_it_pays()
 
     async def _moved(self) -> int | None:
@@ -214,7 +231,7 @@ class ClientSession:
     async def _take_over(self, run: RouteRun) -> None:
         self._done.append(self.run)
         self.run = run
-        self._took = None
+        self._newest = None
         self._pace.begin_anew()
         if self._looking is not None:
             self._looking.cancel()  # at a route that is no more
@@ -231,6 +248,7 @@ class ClientSession:
 
     async def finish(self) -> Report:
         """Pay what is left, let every stage free its cache and hand over the bill. Raises: SessionFailed."""
+        self._learn()
         if not await self.run.close(CLOSE_SECONDS):
             log.warning("the last stage did not confirm the end")  # all is paid and generated
         await self._opener.retire(self.run)

@@ -55,17 +55,18 @@ async def diagnose(run: RouteRun, transport: Transport, records: Mapping[Address
 
 async def _look(run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord]) -> list[Finding]:
     stages = run.opened.route.stages
-    return list(await asyncio.gather(*(_ask(run, transport, records.get(stage.node)) for stage in stages)))
+    asked = [_ask(run, transport, records.get(stage.node), place) for place, stage in enumerate(stages)]
+    return list(await asyncio.gather(*asked))
 
 
-async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None) -> Finding:
+async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None, stage: int) -> Finding:
     if record is None:
         return Silent("it has left the directory")
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             stream = await transport.dial(record.endpoint, record.peer)
             async with stream:
-                await stream.send(message_frame(Probe(run.opened.digest), run.opened.route.nonce[:16]))
+                await stream.send(message_frame(Probe(run.opened.digest, stage), run.opened.route.nonce[:16]))
                 frame = await stream.recv()
                 answer = message_of(frame) if frame.type is FrameType.CONTROL else None
     except TimeoutError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node.admission import Admitted
 from node.directory import Directory
 from node.errors import MalformedMessage, NodeError, PeerUnreachable
-from node.messages import Accept, Accepted, Failure, Open, message_frame, message_of
+from node.messages import Accept, Accepted, Failure, Open, for_stage, message_frame, message_of
 from node.refusals import FailureCode, Refused, opening_seconds
 from node.transport import Stream, Transport
 from node.wire import Frame, FrameType
@@ -64,7 +64,7 @@ async def dial_node(directory: Directory, transport: Transport, node: Address) -
 async def _exchange(stream: Stream, opening: Open, admitted: Admitted, index: int) -> Downstream:
     """Each stage waits less long than the one before it, so that the one next to a silent stage names it."""
     try:
-        await stream.send(message_frame(opening, admitted.session, admitted.route.epoch))
+        await stream.send(message_frame(for_stage(opening, index), admitted.session, admitted.route.epoch))
         async with asyncio.timeout(opening_seconds(len(admitted.route.stages) - index)):
             answer = await stream.recv()
     except (NodeError, TimeoutError) as error:

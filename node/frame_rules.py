@@ -11,7 +11,7 @@ MIN_PROMPT_ROWS = 16
 
 
 def check_work_frame(frame: Frame, terms: Admitted, step: int, positions: int, held: int = 0) -> None:
-    """Accept the frame for `step`, after `positions` computed ones; `held` of them were there before. Raises: Refused."""
+    """Accept the frame for `step`, after `positions` that came from upstream; `held` were there before. Raises: Refused."""
     expected = FrameType.TOKENS if terms.is_first else FrameType.HIDDEN
     if frame.type is not expected:
         raise Refused(FailureCode.PROTOCOL, f"this stage takes {expected.name} frames, not {frame.type.name}")

@@ -6,7 +6,7 @@ with a new route of the same session; a client that closes or leaves frees them 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from node.admission import Admitted
@@ -25,19 +25,24 @@ NAME_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """Whose session it is, over all of its routes."""
+    """Whose session it is, over all of its routes, and which of its blocks."""
 
     client: Address
     nonce: bytes
+    span: Span
 
     @classmethod
     def of(cls, admitted: Admitted) -> "SessionKey":
-        return cls(admitted.client, admitted.route.nonce)
+        return cls(admitted.client, admitted.route.nonce, admitted.span)
 
     @property
     def name(self) -> bytes:
         """What the engine calls it: nobody can name another client's."""
-        return keccak256(address_bytes(self.client) + self.nonce)[:NAME_BYTES]
+        return keccak256(address_bytes(self.client) + self.nonce + str(self.span).encode())[:NAME_BYTES]
+
+    def is_beside(self, other: "SessionKey") -> bool:
+        """Whether both are of one session, over the same blocks or others."""
+        return (self.client, self.nonce) == (other.client, other.nonce)
 
 
 @dataclass(slots=True)
@@ -45,12 +50,13 @@ class Kept:
     """One session's part on this stage."""
 
     key: SessionKey
-    span: Span
     outputs: OutputLog
     tokens: list[int] = field(default_factory=list)
     """Of all positions so far; on the first stage only."""
     account: "Account | None" = None
     """Of the last route."""
+    confirmed: int = 0
+    """Positions whose tokens the client is known to have sent itself; what the ring told beyond them is no other route's."""
     has_rows: bool = False
     """Whether anything was ever computed for it here."""
 
@@ -69,13 +75,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
+    route: bytes
     supersede: Callable[[], None]
     over: asyncio.Event
     """Set when the session is parked or freed."""
 
 
 class Shelf:
-    """The sessions of one stage that are running or kept for a next route."""
+    """The sessions of one node that are running or kept for a next route."""
 
     def __init__(
         self, free: Callable[[bytes], Awaitable[None]], log_bytes: int, keep_seconds: float = KEEP_SECONDS
@@ -94,29 +101,33 @@ class Shelf:
         """Sessions without a route that keep their caches."""
         return len(self._parked)
 
-    async def take(self, key: SessionKey, span: Span) -> Kept | None:
-        """What is kept of a session, which is its new route's from here on; a route that still runs is ended first.
+    async def take(self, key: SessionKey, route: bytes, spans: Collection[Span]) -> Kept | None:
+        """What is kept of a session, which is its new route's from here on; routes that still run are ended first.
 
-        A cache over other blocks than the new route's is no use, and is freed.
+        spans: all blocks that the new route has on this node. Caches over others are no use to it, and are freed.
         """
-        if (running := self._running.get(key)) is not None:
+        old = [each for other, each in self._running.items() if other.is_beside(key) and each.route != route]
+        for running in old:
             running.supersede()
+        for running in old:
             await running.over.wait()
+        for other in [each for each in self._parked if each.is_beside(key) and each.span not in spans]:
+            if (kept := self._unpark(other)) is not None:
+                await self._release(kept)
+        return self._unpark(key)
+
+    def _unpark(self, key: SessionKey) -> Kept | None:
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
-        kept = self._parked.pop(key, None)
-        if kept is not None and kept.span != span:
-            await self._release(kept)
-            return None
-        return kept
+        return self._parked.pop(key, None)
 
-    def new(self, key: SessionKey, span: Span) -> Kept:
+    def new(self, key: SessionKey) -> Kept:
         """For a session of which nothing is kept."""
-        return Kept(key, span, OutputLog(self._budget))
+        return Kept(key, OutputLog(self._budget))
 
-    def runs(self, kept: Kept, supersede: Callable[[], None]) -> None:
-        """The session has a route; `supersede` has it end soon."""
-        self._running[kept.key] = _Running(supersede, asyncio.Event())
+    def runs(self, kept: Kept, route: bytes, supersede: Callable[[], None]) -> None:
+        """The session has a route, with this digest; `supersede` has it end soon."""
+        self._running[kept.key] = _Running(route, supersede, asyncio.Event())
 
     async def put(self, kept: Kept, *, keep: bool) -> None:
         """The session's route has ended: keep it for a while, or free it."""

@@ -12,6 +12,8 @@ from sharding.hashing import keccak256
 from verification.addresses import Address
 
 PAYEE_WORD_BYTES = 32
+ADDRESS_BYTES = 20
+"""The high ones of a payee's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,18 @@ class HeldChannel:
     channel: bytes
     payees: tuple[bytes, ...]
     stage: int
-    """This node's index among the payees."""
+    """This node's index among the payees, or one of them."""
     cumulative: int
     """Paid by the voucher on disk."""
     earned: int
-    """Charged for work of finished sessions, paid or not."""
+    """Charged for work of finished routes, paid or not."""
     voucher: SignedVoucher | None
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """All payees that are this node: it may be several stages of a route."""
+        address = self.payees[self.stage][:ADDRESS_BYTES]
+        return tuple(index for index, word in enumerate(self.payees) if word[:ADDRESS_BYTES] == address)
 
 
 class Ledger:
@@ -70,11 +78,14 @@ class Ledger:
                     (str(voucher.cumulative), voucher.work, signed.signature, voucher.channel),
                 )
 
-    def add_earned(self, channel: bytes, amount: int) -> None:
-        """Charge finished work to a channel, so that credit is per channel and not per session. Raises: KeyError."""
+    def raise_earned(self, channel: bytes, total: int) -> None:
+        """Charge work to a channel, as what was earned on it in all; a lower total changes nothing. Raises: KeyError.
+
+        So the stages of one route on this node, which are paid by the same promises, are not counted twice.
+        """
         with self._store.transaction() as db:
-            total = _amount(db, "earned", channel) + amount
-            db.execute("UPDATE held_vouchers SET earned = ? WHERE channel = ?", (str(total), channel))
+            if total > _amount(db, "earned", channel):
+                db.execute("UPDATE held_vouchers SET earned = ? WHERE channel = ?", (str(total), channel))
 
 
 def _amount(db: sqlite3.Connection, column: str, channel: bytes) -> int:

@@ -5,19 +5,13 @@ duplicate key cannot mean two things. Addresses are 20 bytes, hashes 32, signatu
 (MessagePack integers end at 64 bits, amounts at 96).
 """
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from incentives.vouchers import ChannelKey
 from node.errors import MalformedMessage
 from node.wire import NO_SESSION, Frame, FrameType
-from sharding.hashing import keccak256
-from sharding.sampling import SamplingParams
-from verification.addresses import address_bytes, to_address
-from verification.routes import Route, RouteStage
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_MESSAGE_STAGES = 128
@@ -26,6 +20,7 @@ MAX_REASON_CHARS = 500
 MAX_PROMISES = 16
 MAX_PREFIX_KEYS = 256
 """Of 64 tokens each: longer prompts are reused up to there."""
+MAX_STOP_TOKENS = 64
 AMOUNT_BYTES = 12
 
 Address20 = Annotated[bytes, Meta(min_length=20, max_length=20)]
@@ -36,8 +31,10 @@ U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Count = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 U40 = Annotated[int, Meta(ge=0, le=2**40 - 1)]
 U64 = Annotated[int, Meta(ge=0)]  # MessagePack itself ends at 2^64 - 1
+StageIndex = Annotated[int, Meta(ge=0, lt=MAX_MESSAGE_STAGES)]
 Code = Annotated[str, Meta(pattern=r"^[a-z_]{1,32}\Z")]
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
+StopTokens = Annotated[tuple[U32, ...], Meta(max_length=MAX_STOP_TOKENS)]
 PrefixKeys = Annotated[tuple[Hash32, ...], Meta(max_length=MAX_PREFIX_KEYS)]
 
 
@@ -116,6 +113,10 @@ class Open(_Tagged, frozen=True):
     """Names of the prompt's first pages, each for all tokens up to its end: a stage that has them need not compute them."""
     paid: Annotated[tuple[VoucherMessage, ...], Meta(max_length=MAX_PROMISES)] = ()
     """The last voucher of each route that this one takes the place of."""
+    stage: StageIndex = 0
+    """Which of the route's stages is asked: a node may be several."""
+    stop_tokens: StopTokens = ()
+    """Some after which the client wants no more: the last stage does not tell them to the first one."""
 
 
 class Accept(_Part, frozen=True):
@@ -138,13 +139,19 @@ class Accepted(_Tagged, frozen=True):
 
 
 class Attach(_Tagged, frozen=True):
-    """Asks the last stage for the tokens of a session that this client opened."""
+    """Asks the last stage of a route for the tokens of a session that this client opened."""
 
     route: Hash32
 
 
 class Attached(_Tagged, frozen=True):
     """The answer to Attach."""
+
+
+class Ring(_Tagged, frozen=True):
+    """The last stage of a route asks the first one to take each token from it too. The answer is Attached."""
+
+    route: Hash32
 
 
 class Start(_Tagged, frozen=True):
@@ -157,6 +164,7 @@ class Probe(_Tagged, frozen=True):
     """The client of a route asks a stage how far it is."""
 
     route: Hash32
+    stage: StageIndex = 0
 
 
 class Progress(_Tagged, frozen=True):
@@ -187,7 +195,9 @@ class Failure(_Tagged, frozen=True):
     """When a full node may have room again; 0 where waiting does not help."""
 
 
-Message = Open | Accepted | Attach | Attached | Start | VoucherMessage | Probe | Progress | Close | Closed | Failure
+Message = (
+    Open | Accepted | Attach | Attached | Ring | Start | VoucherMessage | Probe | Progress | Close | Closed | Failure
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -243,47 +253,6 @@ def amount_of(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
-def route_message(route: Route) -> RouteMessage:
-    """Write a route for the wire. Raises: MalformedMessage, verification.errors.MalformedAddress."""
-    stages = tuple(
-        StageMessage(address_bytes(stage.node), stage.start, stage.end, amount_bytes(stage.ask))
-        for stage in route.stages
-    )
-    return RouteMessage(
-        nonce=route.nonce, channel=route.channel, epoch=route.epoch, previous=route.previous, stages=stages,
-        manifest=route.manifest, profile=route.profile, sampler=route.sampler, prompt_root=route.prompt_root,
-        window=route.window, audit_policy=route.audit_policy, expiry=route.expiry,
-    )  # fmt: skip
-
-
-def route_of(message: RouteMessage) -> Route:
-    """Read a route from the wire; whether it makes sense is the stage's question."""
-    stages = tuple(
-        RouteStage(to_address(stage.node), stage.start, stage.end, amount_of(stage.ask)) for stage in message.stages
-    )
-    return Route(
-        nonce=message.nonce, channel=message.channel, epoch=message.epoch, previous=message.previous, stages=stages,
-        manifest=message.manifest, profile=message.profile, sampler=message.sampler, prompt_root=message.prompt_root,
-        window=message.window, audit_policy=message.audit_policy, expiry=message.expiry,
-    )  # fmt: skip
-
-
-def channel_message(key: ChannelKey, payees: Sequence[bytes]) -> ChannelMessage:
-    """Write a channel's key and the payee words whose hash it holds."""
-    return ChannelMessage(address_bytes(key.payer), address_bytes(key.signer), tuple(payees), key.salt)
-
-
-def channel_key(message: ChannelMessage) -> ChannelKey:
-    """Read a channel's key; the hash of the payees is computed from the words, whatever they say."""
-    payees = keccak256(b"".join(message.payees))
-    return ChannelKey(to_address(message.payer), to_address(message.signer), payees, message.salt)
-
-
-def sampling_message(params: SamplingParams) -> SamplingMessage:
-    """Write sampling parameters for the wire."""
-    return SamplingMessage(params.temperature, params.top_k, params.top_p, params.seed)
-
-
-def sampling_of(message: SamplingMessage) -> SamplingParams:
-    """Read sampling parameters; SamplingParams.validate is the stage's part."""
-    return SamplingParams(message.temperature, message.top_k, message.top_p, message.seed)
+def for_stage(opening: Open, stage: int) -> Open:
+    """The same question to another stage of the route."""
+    return msgspec.structs.replace(opening, stage=stage)

@@ -93,7 +93,9 @@ def _owed(settings: NodeSettings, network: Network) -> tuple[int, int]:
         store.close()
     unsettled = sum(owed_on(each, network.channels.state(each.channel)) for each in held)
     pots = {each.key.payees: each for each in held}.values()
-    collectable = sum(network.channels.collectable(parse_payees(each.payees), each.stage) for each in pots)
+    collectable = sum(
+        network.channels.collectable(parse_payees(each.payees), index) for each in pots for index in each.indexes
+    )
     return unsettled, collectable
 
 

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from node.errors import ClosedHere, PeerError
+from node.ring import Dial
 from node.transport import Stream
 from node.wire import Frame
 
@@ -12,10 +13,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """downstream is None on a last stage."""
+    """downstream is None on a last stage; there `first` is how to reach the route's first one, if it is to be told tokens."""
 
     upstream: Stream
     downstream: Stream | None
+    first: Dial | None = None
 
     async def forward(self, frame: Frame) -> None:
         """Send something on, where there is somebody behind. Raises: NodeError."""

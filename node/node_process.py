@@ -7,25 +7,27 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
-from incentives.chain_types import Sent
 from incentives.errors import ChainError, DeploymentError
 from node.admission import StageTerms
+from node.announcing import Announcer
 from node.directory import Directory
 from node.draining import asked_grace, keep_reporting
-from node.errors import NotStaked, SettingsError
+from node.engine_source import EngineSource
+from node.errors import NotStaked
 from node.gossip import Gossip, GossipParts
-from node.gossip_author import Author, Service, Speed, StageLoad, first_speed, stage_load
+from node.gossip_author import Author, Service, StageLoad, stage_load
 from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
-from node.model_folder import engine_loader, resolve_model
 from node.network import Network, connect
-from node.server import StageContext, StageLimits, StageServer
+from node.self_placing import SelfPlacing
+from node.server import StageServer
 from node.settings import NodeSettings
 from node.settlement import Settlement, keep_settling
+from node.stage_context import StageContext, StageLimits
 from node.store import Store
 from node.worker import Worker
 from node.wss import WssTransport
@@ -38,20 +40,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 
 
-def load_engine(settings: NodeSettings) -> Engine:
-    """Load the tensors of this node's span and no others. Raises: ShardingError, SettingsError."""
-    import torch  # takes seconds: a node that may not serve says so first
-
-    torch.set_num_threads(settings.threads)
-    folder = resolve_model(settings.model, settings.profile)
-    engine = engine_loader(folder)(folder, settings.span, cache_bytes=settings.cache_megabytes << 20)
-    expected = settings.manifest
-    if expected is not None and engine.manifest.root.hex() != expected.removeprefix("0x").lower():
-        raise SettingsError("manifest", f"{folder} has root {engine.manifest.root.hex()}, expected {expected}")
-    log.info("blocks %s are computed in profile %s with kernels %s", engine.span, engine.profile, engine.kernel)
-    return engine
-
-
 def stage_limits(settings: NodeSettings) -> StageLimits:
     """What the operator lets strangers use."""
     return StageLimits(
@@ -60,6 +48,7 @@ def stage_limits(settings: NodeSettings) -> StageLimits:
         idle_seconds=settings.session_idle_seconds,
         batch_rows=settings.batch_tokens,
         waiting_rows=settings.max_waiting_tokens,
+        cache_bytes=settings.cache_megabytes << 20,
         swap_bytes=settings.swap_megabytes << 20,
         log_bytes=settings.replay_megabytes << 20,
         reuses_prefixes=settings.reuse_prefixes,
@@ -97,32 +86,9 @@ def check_stake(network: Network, settings: NodeSettings, keys: NodeKeys) -> Non
         raise NotStaked(owner, f"has {bonded} staked, the minimum is {minimum}; run `tally stake` again")
 
 
-def announce_if_new(
-    network: Network, settings: NodeSettings, keys: NodeKeys, manifest: bytes, endpoint: str
-) -> Sent | None:
-    """Tell the chain what this node serves and where, unless its last announcement says just that."""
-    owner, span = to_address(settings.owner), settings.span
-    current = {each.node: each for each in network.stakes.announcements()}.get(owner)
-    wanted = (manifest, span.start, span.end, settings.ask_units, endpoint)
-    if current is not None and (current.manifest, current.start, current.end, current.ask, current.endpoint) == wanted:
-        return None
-    return network.stakes.announce(keys.signer, owner, *wanted)
-
-
 def settle_interval(settings: NodeSettings, network: Network) -> float:
     """Seconds between rounds: several must fit into the time that a payer waits for its money back."""
     return min(settings.settle_every_seconds, network.deployment.params.close_delay_s / 4)
-
-
-def _author(context: StageContext, server: StageServer, endpoint: str, keys: NodeKeys, speed: Speed) -> Author:
-    """What signs this node's records."""
-    terms, peer = context.terms, keys.identity.peer
-    service = Service(terms.node, peer, endpoint, terms.manifest, profile_id(terms.profile), terms.span, terms.ask)
-
-    async def load() -> StageLoad:
-        return await stage_load(server.batcher, draining=server.draining)
-
-    return Author(service, keys.signer, context.network.hello_domain, load, speed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +97,7 @@ class Serving:
 
     endpoint: str
     profile: str
+    blocks: str
 
 
 class NodeProcess:
@@ -145,37 +112,64 @@ class NodeProcess:
         self._transport: WssTransport | None = None
         self._server: StageServer | None = None
         self._gossip: Gossip | None = None
+        self._placing: SelfPlacing | None = None
 
     async def start(self) -> Serving:
         """Bring everything up; returns the endpoint that others dial, and the profile."""
         settings = self._settings
         keys = load_keys(settings)
         network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
-        engine = await self._worker.run(load_engine, settings)
+        source = EngineSource(settings)
+        engines = await self._worker.run(source.first)
+        engine = engines[0]
         ledger = Ledger(self._store)
-        self._transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
-        context = self._context(keys, network, engine, ledger, self._transport)
+        context = self._context(keys, network, source, engines, ledger)
         self._server, self._gossip = StageServer(context), context.gossip
         minimum = max(1, settings.collect_minimum_units)
         self._settle_every = settle_interval(settings, network)
         self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum)
-        speed = await first_speed(self._server.batcher, engine)
+        await self._server.hosting.try_speeds()
+        if settings.places_itself:
+            self._server.hosting.retire(self._server.hosting.spans)
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
-        await asyncio.to_thread(announce_if_new, network, settings, keys, engine.manifest.root, endpoint)
-        if self._gossip is not None:
-            self._gossip.author = _author(context, self._server, endpoint, keys, speed)
-        serving = Serving(endpoint, engine.profile)
+        await self._introduce(Announcer(network, settings, keys, engine.manifest.root, endpoint), context)
+        serving = Serving(endpoint, engine.profile, ",".join(map(str, self._server.hosting.spans)))
         self._write_status(serving, keys)
         return serving
 
+    async def _introduce(self, announcer: Announcer, context: StageContext) -> None:
+        """Have the others know of this node, and find a place where it has none."""
+        server, gossip = self._server, self._gossip
+        if server is None or gossip is None:
+            return
+        if announcer.settings.places_itself:
+            self._placing = SelfPlacing(announcer.settings, gossip, announcer, server.hosting)
+            await self._placing.join(self._author(announcer, context, server))
+        else:
+            await asyncio.to_thread(announcer.exactly, announcer.settings.spans)
+            gossip.author = self._author(announcer, context, server)
+
+    def _author(self, announcer: Announcer, context: StageContext, server: StageServer) -> Author:
+        """What signs this node's records."""
+        terms, keys = context.terms, announcer.keys
+        peer, profile = keys.identity.peer, profile_id(terms.profile)
+        service = Service(terms.node, peer, announcer.endpoint, terms.manifest, profile, terms.ask)
+
+        async def load() -> StageLoad:
+            told = await stage_load(server.hosting, draining=server.draining)
+            return told if self._placing is None else replace(told, placement=self._placing.claim)
+
+        return Author(service, keys.signer, context.network.hello_domain, load)
+
     def _context(
-        self, keys: NodeKeys, network: Network, engine: Engine, ledger: Ledger, transport: WssTransport
+        self, keys: NodeKeys, network: Network, source: EngineSource, engines: tuple[Engine, ...], ledger: Ledger
     ) -> StageContext:
-        settings = self._settings
+        settings, engine = self._settings, engines[0]
+        transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
+        self._transport = transport
         terms = StageTerms(
             node=to_address(settings.owner),
-            span=settings.span,
             num_blocks=engine.spec.num_blocks,
             manifest=engine.manifest.root,
             profile=engine.profile,
@@ -186,7 +180,8 @@ class NodeProcess:
         directory = Directory(network)
         gossip = Gossip(GossipParts(network, directory, transport, settings.gossip_seconds))
         return StageContext(
-            terms, network, directory, engine, self._worker, ledger, keys.signer, transport, stage_limits(settings), gossip
+            terms, network, directory, engines, self._worker, ledger, keys.signer, transport, stage_limits(settings), gossip,
+            source.load,
         )  # fmt: skip
 
     def _write_status(self, serving: Serving, keys: NodeKeys) -> None:
@@ -207,7 +202,7 @@ class NodeProcess:
         tasks = [
             asyncio.create_task(keep_settling(self._settlement, self._settle_every)),
             asyncio.create_task(self._drain_when(drain, stop)),
-            *([asyncio.create_task(self._gossip.run())] if self._gossip is not None else []),
+            *([asyncio.create_task(self._gossip.run())] if self._gossip and not self._placing else []),
         ]
         try:
             await stop.wait()
@@ -224,6 +219,10 @@ class NodeProcess:
         grace = asked_grace(folder)  # before the first report takes the file's place
         reporting = asyncio.create_task(keep_reporting(folder, server))
         try:
+            if self._placing is not None:
+                began = time.monotonic()
+                await self._placing.leave(grace)
+                grace = max(0.0, grace - (time.monotonic() - began))
             await server.drain(grace)
         finally:
             reporting.cancel()
@@ -233,6 +232,8 @@ class NodeProcess:
     async def close(self) -> None:
         """Close streams, free the engine, release the data directory."""
         self._cancelled.set()
+        if self._placing is not None:
+            await self._placing.close()
         if self._server is not None:
             await self._server.close()
         if self._transport is not None:

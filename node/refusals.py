@@ -113,7 +113,7 @@ _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (PeerTimeout, FailureCode.IDLE),
     (TimeoutError, FailureCode.IDLE),
     (PeerClosed, FailureCode.PEER_LOST),
-    (ClosedHere, FailureCode.PEER_LOST),
+    (ClosedHere, FailureCode.DRAINING),  # this node closes its streams when it stops
     (UnknownNode, FailureCode.NOT_STAKED),
     (InvalidSignature, FailureCode.SIGNATURE),
     (VoucherStale, FailureCode.VOUCHER_STALE),

@@ -12,6 +12,7 @@ from node.client_errors import SessionFailed
 from node.directory import NodeRecord
 from node.errors import NodeError, ProtocolViolation
 from node.messages import (
+    MAX_STOP_TOKENS,
     Accepted,
     Attach,
     Attached,
@@ -20,15 +21,13 @@ from node.messages import (
     Open,
     VoucherMessage,
     amount_of,
-    channel_message,
     message_frame,
     message_of,
-    route_message,
-    sampling_message,
 )
 from node.prefixes import prefix_keys
 from node.refusals import FailureCode, opening_seconds
 from node.reports import Request
+from node.route_messages import channel_message, route_message, sampling_message
 from node.transport import Stream
 from node.wire import Frame, FrameType
 from verification.addresses import Address
@@ -77,6 +76,7 @@ class Draft:
             max_tokens=wanted.tokens_left,
             prefix=prefix_keys(wanted.known),
             paid=wanted.paid,
+            stop_tokens=tuple(sorted(wanted.request.stop_tokens))[:MAX_STOP_TOKENS],
         )
 
 

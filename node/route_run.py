@@ -76,6 +76,8 @@ class RouteRun:
         self._step = 0
         self._waiting: asyncio.Timeout | None = None
         self.last_voucher: VoucherMessage | None = None
+        self.is_over = False
+        """Whether the stages know that no token is wanted after the last one; else the ring may be ahead of the client."""
         self.failure = asyncio.create_task(self._watch_control())
         self.failure.add_done_callback(self._wait_no_longer)
 
@@ -94,7 +96,8 @@ class RouteRun:
         """The most that the stages can have worked for and were not promised."""
         if self.last_voucher is None:
             return self.opened.channel.owing
-        return max(0, self._cost(self._positions) - self.paid)
+        ahead = 0 if self.is_over else self.opened.price.decode_cost(self.opened.route.window)
+        return max(ahead, self._cost(self._positions) - self.paid)
 
     @property
     def positions(self) -> int:
@@ -115,13 +118,17 @@ class RouteRun:
             await self._send_tokens(chunk)
 
     async def feed(self, token: int) -> None:
-        """Send a token back into the ring. Raises: SessionFailed."""
+        """Send a token back into the ring, where the last stage may have told it already. Raises: SessionFailed."""
         await self._send_tokens([token])
         await self._pay_if_due()
 
     async def _pay_if_due(self) -> None:
-        """One voucher per window, when the stages' credit is used up: signed and written while they compute."""
-        if self._positions - self._paid_positions >= self.opened.route.window:
+        """A voucher before the stages' credit is used up, signed and written while they compute.
+
+        The last quarter of the window is for the way: a ring does not wait for the client.
+        """
+        window = self.opened.route.window
+        if self._positions - self._paid_positions >= window - window // 4:
             await self._pay(self._positions)
 
     async def _send_tokens(self, tokens: Sequence[int]) -> None:
@@ -245,9 +252,15 @@ class RouteRun:
         await self._send_message(Close())
         try:
             async with asyncio.timeout(seconds):
-                return isinstance(message_of(await self.opened.tokens.recv()), Closed)
+                return isinstance(message_of(await self._after_tokens()), Closed)
         except (NodeError, TimeoutError):
             return False
+
+    async def _after_tokens(self) -> Frame:
+        """A client that stops early has not taken those that the ring was ahead."""
+        while (frame := await self.opened.tokens.recv()).type is FrameType.SAMPLED:
+            pass
+        return frame
 
     async def abandon(self) -> None:
         """Close both streams; the stages free their caches when they see it, but for those a newer route has. Idempotent."""

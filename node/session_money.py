@@ -42,6 +42,7 @@ class SessionMoney:
         self._terms = terms
         self._parts = parts
         self._mined = asyncio.Event()
+        self._raised = asyncio.Event()
         if not terms.is_provisional:
             self._mined.set()
         self.waits_for_chain = False
@@ -71,6 +72,12 @@ class SessionMoney:
         """Put a checked voucher on disk; only then does it count."""
         await asyncio.to_thread(self._parts.ledger.hold_voucher, signed)
         self.credit.paid = signed.voucher.cumulative
+        self._raised.set()
+
+    async def raised(self) -> None:
+        """Wait until there is more credit than now."""
+        self._raised.clear()
+        await self._raised.wait()
 
     async def check_credit(self, rows: int) -> None:
         """Raises: Refused where `rows` more positions are not covered; waits first where the channel is still to be mined."""
@@ -101,10 +108,12 @@ class SessionMoney:
             if not self._mined.is_set() and state.locked:
                 self.credit.locked = state.locked
                 self._mined.set()
+                self._raised.set()
 
     async def record(self) -> None:
         """Charge the finished work to the channel."""
-        await asyncio.to_thread(self._parts.ledger.add_earned, self._terms.route.channel, self.credit.earned)
+        total = self.earned_before + self.credit.earned
+        await asyncio.to_thread(self._parts.ledger.raise_earned, self._terms.route.channel, total)
 
 
 def signed_voucher(terms: Admitted, message: VoucherMessage) -> SignedVoucher:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incentives.errors import AmountError
 from incentives.units import parse_amount
 from node.errors import SettingsError
 from sharding.errors import SpanError
-from sharding.span import Span
+from sharding.placement_values import MAX_SPANS
+from sharding.span import Span, parse_spans
 from verification.addresses import to_address
 from verification.errors import MalformedAddress
 
@@ -24,6 +25,7 @@ DEFAULT_ASK = "0.000001"
 DEFAULT_MAX_PRICE = "0.0001"
 """Whole tokens that one model token may cost through all stages, unless the client says otherwise."""
 MAX_SETTINGS_BYTES = 64 * 1024
+AUTO = "auto"
 
 Profile = Literal["exact", "float32"]
 """exact: integers, the same bytes on every machine. float32: for models that have no exact form."""
@@ -37,9 +39,11 @@ def _checked_address(text: str) -> str:
         raise ValueError(str(error)) from error  # pydantic names the key of a ValueError only
 
 
-def _checked_span(text: str) -> str:
+def _checked_blocks(text: str) -> str:
+    if text == AUTO:
+        return text
     try:
-        return str(Span.parse(text))
+        return ",".join(map(str, parse_spans(text)))
     except SpanError as error:
         raise ValueError(str(error)) from error
 
@@ -71,7 +75,7 @@ class NodeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path
-    blocks: Annotated[str, AfterValidator(_checked_span)]
+    blocks: Annotated[str, AfterValidator(_checked_blocks)]  # "0:4", "0:2,4:6" or "auto"
     owner: Annotated[str, AfterValidator(_checked_address)]
     listen: Annotated[str, AfterValidator(_checked_listen)] = "127.0.0.1:7100"
     endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
@@ -87,6 +91,8 @@ class NodeSettings(BaseModel):
     max_waiting_tokens: int = Field(default=4096, ge=1, le=1_000_000)  # past this, new sessions are told to come back
     batch_tokens: int = Field(default=256, ge=1, le=65_536)  # rows of one pass
     cache_megabytes: int = Field(default=256, ge=1, le=1 << 20)  # keys and values of all sessions
+    memory_megabytes: int = Field(default=0, ge=0, le=1 << 30, validate_default=True)  # with auto: weights and cache
+    max_spans: int = Field(default=4, ge=1, le=MAX_SPANS)  # with auto: pieces that the node's blocks may lie in
     swap_megabytes: int = Field(default=256, ge=0, le=1 << 20)  # of sessions that wait while others use the cache
     replay_megabytes: int = Field(default=256, ge=0, le=1 << 20)  # sent rows, kept for whoever replaces the next stage
     reuse_prefixes: bool = True  # among the sessions of one client
@@ -98,10 +104,25 @@ class NodeSettings(BaseModel):
     settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
     gossip_seconds: float = Field(default=3.0, ge=0.1, le=10.0)  # between two exchanges of records with other nodes
 
+    @field_validator("memory_megabytes")
+    @classmethod
+    def _enough_memory(cls, value: int, known: ValidationInfo) -> int:
+        auto, cache = known.data.get("blocks") == AUTO, known.data.get("cache_megabytes", 0)
+        if auto and value <= cache:
+            raise ValueError(f'blocks = "auto" needs memory for weights: more than cache_megabytes, which is {cache}')
+        if value and not auto:
+            raise ValueError('goes with blocks = "auto" only; leave it out')
+        return value
+
     @property
-    def span(self) -> Span:
-        """The blocks to serve."""
-        return Span.parse(self.blocks)
+    def places_itself(self) -> bool:
+        """Whether the node finds its own blocks."""
+        return self.blocks == AUTO
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The blocks to serve, ascending, with blocks between them; none where the node finds its own."""
+        return () if self.places_itself else parse_spans(self.blocks)
 
     @property
     def ask_units(self) -> int:

@@ -69,7 +69,8 @@ class Settlement:
         for each in held:
             done += self._try(self._settle, each, at_once)
         for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
-            done += self._try(self._collect, each, at_once)
+            for index in each.indexes:
+                done += self._try(self._collect, each, index, at_once)
         return done
 
     def _try(self, step: Callable[..., list[Settled]], held: HeldChannel, *args: object) -> list[Settled]:
@@ -93,8 +94,8 @@ class Settlement:
         return [Settled("settle", held.channel, owed, sent.gas_used, sent.tx_hash)]
 
     def _worth_it(self, held: HeldChannel, owed: int) -> bool:
-        share = parse_payees(held.payees)[held.stage].share_of(owed)
-        return share >= self._minimum
+        payees = parse_payees(held.payees)
+        return sum(payees[index].share_of(owed) for index in held.indexes) >= self._minimum
 
     def _is_turn(self, held: HeldChannel, state: ChannelState) -> bool:
         if self._busy(held.channel):
@@ -105,12 +106,12 @@ class Settlement:
         self._waits[held.channel] = _Wait(state.settled, rounds + 1)
         return rounds >= held.stage
 
-    def _collect(self, held: HeldChannel, at_once: bool) -> list[Settled]:
+    def _collect(self, held: HeldChannel, index: int, at_once: bool) -> list[Settled]:
         payees = parse_payees(held.payees)
-        amount = self._network.channels.collectable(payees, held.stage)
+        amount = self._network.channels.collectable(payees, index)
         if amount < (1 if at_once else self._minimum):
             return []
-        sent = self._network.channels.collect(self._signer, payees, held.stage)
+        sent = self._network.channels.collect(self._signer, payees, index)
         return [Settled("collect", held.channel, amount, sent.gas_used, sent.tx_hash)]
 
 

@@ -11,19 +11,20 @@ from node.admission import Admitted
 from node.credit import SessionCredit
 from node.errors import MalformedMessage, NodeError, PeerError
 from node.frame_rules import check_work_frame
+from node.hearing import Hearing
 from node.kept import Account, Kept
 from node.messages import Close, Closed, Failure, Progress, Start, VoucherMessage, message_frame, message_of
 from node.neighbours import Neighbours
 from node.refusals import FailureCode, Refused, refusal_of
+from node.ring import OwnRing, Teller, Telling
 from node.session_money import SessionMoney, SessionParts
 from node.stage_work import Held, StageWork, at_fault
 from node.transport import Stream
-from node.wire import Frame, FrameType, frame_to_tokens
-from verification.routes import prompt_root
+from node.watching import WorkDeadline, better_reason, watch_downstream, watch_sink
+from node.wire import Frame, FrameType
 
 log = logging.getLogger(__name__)
 
-REASON_SECONDS = 0.05
 FIRST_WORK_SECONDS = 10.0
 """A session that is open but does not begin holds a place for this long."""
 
@@ -40,16 +41,20 @@ class StageSession:
         self._work = StageWork(terms, kept, parts.engine, parts.batcher, held.next_has)
         loop = asyncio.get_running_loop()
         self._sink: asyncio.Future[Stream] = loop.create_future()
-        self._expires = loop.time() + terms.seconds_left
-        self._deadline = min(self._expires, loop.time() + min(parts.idle_seconds, FIRST_WORK_SECONDS))
+        self._deadline = WorkDeadline(loop.time() + terms.seconds_left)
+        self._deadline.put_off(min(parts.idle_seconds, FIRST_WORK_SECONDS))
         self.ended = asyncio.Event()
         self._told_to_end: asyncio.Future[Refused] = loop.create_future()
         self._next_step = 0
-        self._received = held.own
+        self._received = self._from_upstream = held.own
+        self.teller = Teller(terms)
         self._closed = False
         self._replayed = False
         self.money = SessionMoney(terms, parts, held.own)
         kept.account = Account(terms, self.credit)
+        self._turn = asyncio.Lock()
+        """One position after the other, whoever brought its token."""
+        self._hearing = Hearing(terms, kept, self.money, parts.engine.spec.vocab_size, self._turn)
 
     @property
     def credit(self) -> SessionCredit:
@@ -67,10 +72,16 @@ class StageSession:
             raise Refused(FailureCode.PROTOCOL, "the session has a stream for its tokens already")
         self._sink.set_result(sink)
 
+    def hear(self, ring: Telling) -> None:
+        """Give the stream on which the last stage tells this first one its tokens. Raises: Refused where there is none to be."""
+        if not self.terms.is_first:
+            raise Refused(FailureCode.PROTOCOL, "only the first stage hears tokens from the last one")
+        self._hearing.attach(ring)
+
     def progress(self) -> Progress:
         """How far this stage is, for the client."""
-        own = self._received - self.credit.positions
-        others = max(0, self._parts.batcher.waiting_rows - own)  # its own rows are no queue before it
+        own = self._received - self.credit.positions  # are no queue before it
+        others = max(0, self._parts.batcher.waiting_rows - own)
         return Progress(self._received, self.credit.positions, others + self.money.waits_for_chain)
 
     def supersede(self) -> None:
@@ -87,30 +98,24 @@ class StageSession:
 
     async def run(self) -> bool:
         """Serve until the session ends; both neighbours have been told. Returns whether the cache is worth keeping."""
-        watching = (self._read_upstream(), self._watch_sink(), self.money.watch_channel(), self._watch_orders())
-        readers = [asyncio.create_task(each) for each in watching]
+        watching = [self._read_upstream(), self._watch_orders(), self._deadline.watch()]
+        watching += [watch_sink(self._sink), self.money.watch_channel()]
+        if self.terms.is_first:
+            watching.append(self._hearing.run(self._work_on))
         if self._streams.downstream is not None:
-            readers.append(asyncio.create_task(self._read_downstream(self._streams.downstream)))
+            watching.append(watch_downstream(self._streams.downstream, self.terms.stage + 1))
+        readers = [asyncio.create_task(each) for each in watching]
         try:
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             error = next(iter(done)).exception()
             if error is None or self._closed:
                 return False
-            error = await self._better_reason(readers, error)
+            error = await better_reason(readers, error)
             refusal = refusal_of(error)
             await self._tell(error, refusal)
             return refusal.code not in _FINAL
         finally:
             await self._end(readers)
-
-    async def _better_reason(self, readers: list[asyncio.Task[None]], error: BaseException) -> BaseException:
-        """A stream that broke says less than a neighbour who had time to say why: that the client has left, above all."""
-        if refusal_of(error).code is not FailureCode.STAGE_LOST or not isinstance(error.__cause__, NodeError):
-            return error
-        done, _ = await asyncio.wait(readers, timeout=REASON_SECONDS, return_when=asyncio.ALL_COMPLETED)
-        reasons = [task.exception() for task in done]
-        left = [each for each in reasons if each is not None and refusal_of(each).code is FailureCode.PEER_LOST]
-        return left[0] if left else error
 
     async def _end(self, readers: list[asyncio.Task[None]]) -> None:
         for task in readers:
@@ -145,10 +150,9 @@ class StageSession:
 
     async def _receive(self) -> Frame:
         try:
-            async with asyncio.timeout_at(self._deadline):
-                frame = await self._streams.upstream.recv()
-        except TimeoutError as error:
-            raise Refused(FailureCode.IDLE, "no work came in time, or the route has expired") from error
+            self._deadline.is_waiting = True
+            frame = await self._streams.upstream.recv()
+            self._deadline.is_waiting = False
         except PeerError as error:
             raise self._upstream_lost(error) from error
         if frame.session != self.terms.session:
@@ -183,6 +187,8 @@ class StageSession:
                 signed = self.money.check(message)
                 await self._forward(frame)  # the later stages write it to their disks while this one does
                 await self.money.hold(signed)
+                self._hearing.promise(message.positions)
+                self._confirm(message.positions)
             case Close():
                 self._closed = True
                 await self._forward(frame)
@@ -192,35 +198,64 @@ class StageSession:
             case Failure(code=code, message=text, stage=stage):
                 raise Refused(FailureCode.read(code), text, stage)
             case other:
-                raise self._blame(
-                    Refused(FailureCode.PROTOCOL, f"{type(other).__name__} has no place in a running session")
-                )
+                text = f"{type(other).__name__} has no place in a running session"
+                raise self._blame(Refused(FailureCode.PROTOCOL, text))
         return False
 
     def _start(self, message: Start) -> None:
         """What all stages hold decides what each is paid for; a client that misstates it is found out by the stage concerned."""
-        own = message.held[self.terms.stage] if self.terms.stage < len(message.held) else None
-        if len(message.held) != len(self.terms.route.stages) or own != self._held.own or self._next_step:
-            raise Refused(FailureCode.PROTOCOL, f"Start must come first and say that this stage holds {self._held.own}")
+        late = self._next_step or self.credit.held  # each Start would have the last stage dial the first one
+        count = len(self.terms.route.stages)
+        if late or len(message.held) != count or message.held[self.terms.stage] != self._held.own:
+            raise Refused(
+                FailureCode.PROTOCOL, f"Start must come first, once, and say that this stage holds {self._held.own}"
+            )
         self.credit.held = message.held
+        if self.terms.is_last:
+            self._close_ring()
+
+    def _close_ring(self) -> None:
+        if self.terms.is_first:
+            own = OwnRing()
+            self.teller.begin(own)
+            self.hear(own)
+        elif self._streams.first is not None:
+            self.teller.begin(self._streams.first)
 
     async def _work_frame(self, frame: Frame) -> None:
-        try:
-            check_work_frame(frame, self.terms, self._next_step, self.credit.positions, self._held.own)
-        except Refused as error:
-            raise self._blame(error) from error
+        async with self._turn:
+            self._deadline.is_waiting = False
+            try:
+                check_work_frame(frame, self.terms, self._next_step, self._from_upstream, self._held.own)
+            except Refused as error:
+                raise self._blame(error) from error
+            self._next_step += 1
+            self._from_upstream += frame.shape[0]
+            if self._from_upstream <= self.credit.positions:
+                self._hearing.compare(frame)
+            else:
+                await self.money.check_credit(frame.shape[0])
+                await self._work_on(frame)
+            if self.terms.is_first:
+                self._confirm(self._from_upstream)
+
+    async def _work_on(self, frame: Frame) -> None:
         rows = frame.shape[0]
         self._received = frame.position + rows
-        await self.money.check_credit(rows)
+        self._deadline.is_waiting = False
         if self.terms.is_first:
-            await self._check_prompt(frame)
+            await self._hearing.note(frame)
         await self._replay()
         outputs = await self._work.advance(frame)
-        self._next_step += 1
         self.credit.worked(rows)
-        self._deadline = min(self._expires, asyncio.get_running_loop().time() + self._parts.idle_seconds)
+        self._deadline.put_off(self._parts.idle_seconds)
         for output in outputs:
             await self._pass_on(output)
+        self._deadline.is_waiting = True
+
+    def _confirm(self, positions: int) -> None:
+        """A voucher comes after the client's frames, through a first stage that has compared these with what it was told."""
+        self._kept.confirmed = max(self._kept.confirmed, positions)
 
     async def _replay(self) -> None:
         """What the next stage lacks goes before anything new; the voucher that pays for it has gone before."""
@@ -232,44 +267,10 @@ class StageSession:
     async def _pass_on(self, output: Frame) -> None:
         if self._streams.downstream is not None:
             await self._forward(output)
-        else:
-            await (await self._attached()).send(output)
-
-    async def _check_prompt(self, frame: Frame) -> None:
-        """The first stage sees the prompt: it must be the one that the route commits to."""
-        seen, wanted = self._kept.tokens, self.terms.prompt_tokens
-        try:
-            seen += frame_to_tokens(frame, self._parts.engine.spec.vocab_size).tolist()
-        except NodeError as error:
-            raise self._blame(error) from error
-        if frame.position + frame.shape[0] != wanted:
             return
-        root = await asyncio.to_thread(prompt_root, self.terms.salt, seen)
-        if root != self.terms.route.prompt_root:
-            raise Refused(FailureCode.WRONG_ROUTE, "the prompt is not the one that the route commits to")
-
-    async def _read_downstream(self, downstream: Stream) -> None:
-        """After the opening a later stage only ever speaks to say that it failed."""
-        behind = self.terms.stage + 1
-        try:
-            frame = await downstream.recv()
-            message = message_of(frame) if frame.type is FrameType.CONTROL else None
-        except PeerError as error:
-            raise Refused(FailureCode.STAGE_LOST, f"the next stage is gone: {error}", behind) from error
-        except MalformedMessage as error:
-            raise Refused(FailureCode.MALFORMED, str(error), behind) from error
-        if not isinstance(message, Failure):
-            raise Refused(FailureCode.PROTOCOL, "the next stage sent something unasked", behind)
-        raise Refused(FailureCode.read(message.code), message.message, message.stage, message.retry_after_ms)
-
-    async def _watch_sink(self) -> None:
-        """The client only ever leaves the stream of its tokens."""
-        sink = await asyncio.shield(self._sink)
-        try:
-            await sink.recv()
-        except PeerError as error:
-            raise Refused(FailureCode.PEER_LOST, f"the client has left: {error}") from error
-        raise Refused(FailureCode.PROTOCOL, "the client sent something on the stream of its tokens")
+        sink = await self._attached()
+        await self.teller.tell(output)
+        await sink.send(output)
 
     async def _watch_orders(self) -> None:
         raise await asyncio.shield(self._told_to_end)

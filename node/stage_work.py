@@ -135,10 +135,11 @@ async def settle_held(kept: Kept, terms: Admitted, batcher: Batcher, next_has: i
     be here to be sent again, or is computed once more. Raises: UnknownSession, CacheFull, PoolFull.
     """
     length = await batcher.call(batcher.runner.length, kept.name)
-    own = min(length, terms.prompt_tokens - 1)
+    own = min(length, terms.prompt_tokens - 1, length if kept.account is None else kept.confirmed)
     if next_has is not None and next_has < own and not kept.outputs.covers(next_has, own):
         own = next_has
     await batcher.call(batcher.runner.go_back, kept.name, own, terms.capacity)
     kept.outputs.cut(own)
     del kept.tokens[own:]
+    kept.confirmed = own
     return Held(own, next_has)

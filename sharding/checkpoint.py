@@ -1,6 +1,8 @@
 """Loading the weights of one span: only its tensors are read, and none is returned unchecked."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -13,17 +15,27 @@ from sharding.spec import ModelSpec
 from sharding.tensors import Shapes
 from sharding.weight_files import StoredTensor, read_tensors
 
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+
 
 def load_span(
-    folder: Path, spec: ModelSpec, span: Span, manifest: Manifest, dtype: torch.dtype | None = None
+    folder: Path,
+    spec: ModelSpec,
+    span: Span,
+    manifest: Manifest,
+    dtype: torch.dtype | None = None,
+    known: Mapping[str, Tensor] = NOTHING,
 ) -> dict[str, Tensor]:
-    """Read, check and (where a dtype is given) convert every tensor of the span, one at a time.
+    """Read, check and (where a dtype is given) convert every tensor of the span that is not known already, one at a time.
 
-    Files that hold nothing of the span need not exist. Each tensor's shape, dtype and SHA-256 must be the manifest's
-    and every value finite. Raises SpanError and CheckpointError's leaves.
+    Files that hold nothing of what is lacking need not exist. Each tensor's shape, dtype and SHA-256 must be the manifest's
+    and every value finite. known: tensors of the same manifest, loaded before. Raises SpanError and CheckpointError's leaves.
     """
     manifest.check_spec(spec)
-    return load_tensors(folder, tensors_of(manifest.profile).span(spec, span), manifest, dtype)
+    wanted = tensors_of(manifest.profile).span(spec, span)
+    lacking = {name: shape for name, shape in wanted.items() if name not in known}
+    read = load_tensors(folder, lacking, manifest, dtype) if lacking else {}
+    return {name: known[name] if name in known else read[name] for name in wanted}
 
 
 def load_tensors(

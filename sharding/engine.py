@@ -4,7 +4,7 @@ A model of n blocks is computed by stages, each an engine over one span. The fir
 gives logits, the others take and give hidden states. An engine is used by one thread at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +62,8 @@ class Engine(Protocol):
     span: Span
     profile: str
     manifest: Manifest
+    tensors: Mapping[str, Tensor]
+    """The weights by their names, never changed: other engines of the process may share them."""
     hidden_dtype: torch.dtype
     """Of hidden states and logits: float32, or int32 (Q16) in the exact profile."""
 
@@ -131,3 +133,9 @@ def is_first(engine: Engine) -> bool:
 def is_last(engine: Engine) -> bool:
     """Whether the engine gives logits."""
     return engine.span.end == engine.spec.num_blocks
+
+
+def loaded_tensors(engines: Sequence[Engine], manifest: Manifest) -> dict[str, Tensor]:
+    """What engines of the same model have loaded."""
+    same = [each for each in engines if (each.profile, each.manifest.root) == (manifest.profile, manifest.root)]
+    return {name: tensor for each in same for name, tensor in each.tensors.items()}

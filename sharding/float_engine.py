@@ -4,7 +4,7 @@ Its last bits depend on the machine, the batch and the number of threads (settin
 is computed here can be compared within a tolerance, not by hash.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, linear
 
 from sharding.checkpoint import load_span
-from sharding.engine import Chunk
+from sharding.engine import Chunk, Engine, loaded_tensors
 from sharding.errors import NotFinite, UnsupportedModel
 from sharding.float_attention import FloatCache, Part, plan_parts
 from sharding.float_layers import FloatLayers, build_layers
@@ -38,11 +38,14 @@ class FloatEngine(PagedSessions):
         span: Span,
         manifest: Manifest,
         layers: FloatLayers,
+        tensors: Mapping[str, Tensor],
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
+        """tensors: what the layers are made of."""
         self.spec = spec
         self.span = span
         self.manifest = manifest
+        self.tensors = tensors
         self._layers = layers
         self.page_bytes = bytes_of(self._make_cache(PAGE_POSITIONS).tensors)
         self._cache = self._make_cache(cache_positions(cache_bytes, self.page_bytes))
@@ -50,11 +53,13 @@ class FloatEngine(PagedSessions):
 
     @classmethod
     def from_folder(
-        cls, folder: Path, span: Span, manifest: Manifest | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES
-    ) -> "FloatEngine":
+        cls, folder: Path, span: Span, manifest: Manifest | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES,
+        reuse: Sequence[Engine] = (),
+    ) -> "FloatEngine":  # fmt: skip
         """Load one span. Without a manifest the folder's is read, or built where the folder has none.
 
-        cache_bytes: of keys and values. Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves.
+        cache_bytes: of keys and values. reuse: engines of the same model whose weights are shared where they have them.
+        Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves.
         """
         folder = Path(folder)
         spec = ModelSpec.from_folder(folder)
@@ -63,8 +68,8 @@ class FloatEngine(PagedSessions):
             manifest = read_manifest(folder) if (folder / MANIFEST_FILE).exists() else build_manifest(folder)
         if manifest.profile == EXACT_PROFILE:
             raise UnsupportedModel(f"{folder.name} is an exact model: serve it in its own profile", key="profile")
-        tensors = load_span(folder, spec, span, manifest, dtype=torch.float32)
-        return cls(spec, span, manifest, build_layers(spec, span, tensors), cache_bytes)
+        tensors = load_span(folder, spec, span, manifest, torch.float32, loaded_tensors(reuse, manifest))
+        return cls(spec, span, manifest, build_layers(spec, span, tensors), tensors, cache_bytes)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[Chunk]) -> list[Tensor]:

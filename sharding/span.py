@@ -1,12 +1,14 @@
 """A span: the half-open range of a model's blocks that one stage computes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sharding.errors import SpanError
 
 MAX_BLOCKS = 1024
+MAX_APART = 16
 _TEXT = re.compile(r"(0|[1-9][0-9]{0,3}):([1-9][0-9]{0,3})", re.ASCII)
 
 
@@ -58,3 +60,41 @@ def is_cover(spans: Iterable[Span], num_blocks: int) -> bool:
             return False
         position = span.end
     return position == num_blocks > 0
+
+
+def apart(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """1 to MAX_APART spans, ascending, with blocks between them: spans that touch are one. Raises SpanError for others."""
+    if not 1 <= len(spans) <= MAX_APART:
+        raise SpanError(f"{len(spans)} spans: 1 to {MAX_APART} can be served by one node")
+    for before, after in pairwise(spans):
+        if after.start <= before.end:
+            message = (
+                f"spans {before} and {after} are not in order with blocks between them: write touching ones as one"
+            )
+            raise SpanError(message, start=after.start, end=after.end)
+    return tuple(spans)
+
+
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """Read "0:2,4:6", or one span. Raises SpanError, also for spans that are not `apart`."""
+    return apart([Span.parse(part) for part in text.split(",")])
+
+
+def covers(spans: Iterable[Span], wanted: Span) -> bool:
+    """Whether one of the spans has all the blocks of another."""
+    return any(span.start <= wanted.start and wanted.end <= span.end for span in spans)
+
+
+def without(spans: Iterable[Span], gone: Sequence[Span]) -> tuple[Span, ...]:
+    """What is left of spans less the blocks of others; spans that touch stay apart."""
+    taken = {block for span in gone for block in span.blocks}
+    left: list[Span] = []
+    for span in spans:
+        for block in span.blocks:
+            if block in taken:
+                continue
+            if left and left[-1].end == block > span.start:
+                left[-1] = Span(left[-1].start, block + 1)
+            else:
+                left.append(Span(block, block + 1))
+    return tuple(left)

@@ -18,6 +18,7 @@ from node.keys import load_keys, running_pid
 from node.log import LOG_FILE
 from node.model_folder import check_profile
 from node.settings import (
+    AUTO,
     DEFAULT_ASK,
     DEFAULT_MODELS,
     DEFAULT_RPC_URL,
@@ -26,7 +27,7 @@ from node.settings import (
     load_client_settings,
     load_node_settings,
 )
-from sharding.span import Span
+from sharding.span import parse_spans
 from sharding.spec import ModelSpec
 from verification.addresses import to_address
 
@@ -42,12 +43,16 @@ POLL_SECONDS = 0.05
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the node lives: node.toml and its data.")],
-    blocks: Annotated[str, typer.Option(help="Half-open span of blocks, such as 0:4.")],
+    blocks: Annotated[
+        str,
+        typer.Option(help="Half-open span of blocks, such as 0:4, or several: 0:4,8:12; auto: the node finds its own."),
+    ],
     model: Annotated[
         Path | None,
         typer.Option(help="Folder of the model, exact or from Hugging Face.", show_default="the demo model's"),
     ] = None,
     profile: ProfileOption = None,
+    memory_megabytes: Annotated[int, typer.Option(min=0, help="With auto: memory for weights and caches.")] = 0,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 chooses one.")] = "127.0.0.1:0",
     ask: Annotated[str, typer.Option(help="Tokens per model token and block.")] = DEFAULT_ASK,
     rpc: Annotated[str, typer.Option("--rpc")] = DEFAULT_RPC_URL,
@@ -59,28 +64,37 @@ def init(
     path = folder / "node.toml"
     if path.exists():
         raise SettingsError(path, "exists already; edit it, or choose another folder")
-    span = Span.parse(blocks)
     profile = profile or load_client_settings().profile
     model = model or DEFAULT_MODELS[profile]
     check_profile(model, profile)
-    span.within(ModelSpec.from_folder(model).num_blocks)
-    values = {
+    values: dict[str, str | int] = {
         "model": model.resolve().as_posix(),
         "profile": profile,
-        "blocks": str(span),
+        "blocks": _checked(blocks, ModelSpec.from_folder(model)),
         "owner": _owner(owner, dev_account),
         "listen": listen,
         "ask": ask,
         "rpc_url": rpc,
         "deployment": deployment.resolve().as_posix(),
     }
+    if memory_megabytes:
+        values["memory_megabytes"] = memory_megabytes
     _write_config(path, values)
     keys = load_keys(load_node_settings(path))
     console.print(f"wrote {path}; node key {keys.signer.address}")
     console.print(f"next: `tally stake AMOUNT --config {path}`, then `tally node start --config {path}`")
 
 
-def _write_config(path: Path, values: dict[str, str]) -> None:
+def _checked(blocks: str, spec: ModelSpec) -> str:
+    """The spans as node.toml has them. Raises: SpanError where the model has no such blocks."""
+    if blocks == AUTO:
+        return blocks
+    spans = parse_spans(blocks)
+    spans[-1].within(spec.num_blocks)
+    return ",".join(map(str, spans))
+
+
+def _write_config(path: Path, values: dict[str, str | int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".toml.new")
     draft.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
@@ -131,13 +145,13 @@ def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
 
     async def serve() -> None:
         stop, drain = stop_event(watch_stdin=watch_stdin), drain_event()
-        await run_node(settings, stop, wait, lambda serving: _ready(settings.blocks, serving), drain)
+        await run_node(settings, stop, wait, _ready, drain)
 
     run_loop(serve())
 
 
-def _ready(blocks: str, serving: "Serving") -> None:
-    console.print(f"serving blocks {blocks} in profile {serving.profile} at {serving.endpoint}", soft_wrap=True)
+def _ready(serving: "Serving") -> None:
+    console.print(f"serving blocks {serving.blocks} in profile {serving.profile} at {serving.endpoint}", soft_wrap=True)
 
 
 def _spawn_detached(config: Path, settings: NodeSettings, wait: float) -> "subprocess.Popen[bytes]":

@@ -2,26 +2,28 @@
 
 A random Llama of 6 x 512 (context 512, so that the trace's lengths are an eighth of the data set's) over two node processes in
 the exact profile, with every setting of node.toml as it comes; one client process with four accounts, whose channels are funded
-before anything is measured. First the capacity, in a closed loop: so many workers that nothing idles each send the next request
-of the mix when their last is answered; capacity is the answers' tokens per second over the mean tokens of an answer. Then the
-traces, each as long in time as the others, each on an idle network.
+before anything is measured, and whose first prompts fill the nodes' caches with remembered prefixes, as they are after a day:
+memory that grows later is a leak. First the capacity, in a closed loop: so many workers that nothing idles each send the next
+request of the mix when their last is answered; capacity is the answers' tokens per second over the mean tokens of an answer. Then
+the traces, each as long in time as the others, each on an idle network.
 
-A request is accepted when its session is open, busy when a stage said so and no session was opened, completed when all its
-tokens came, and lost in every other case: accepted and not completed, refused for another reason, or silent. Times count from
-when it was to arrive, so that a client that is late is no excuse. Goodput is tokens per second that came within the trace's time,
-of completed requests whose first token came within two seconds and whose further ones took at most 200 ms each on average.
-Memory is the nodes' resident memory together, a line fitted by least squares to samples of the 2x phase after its first fifth.
+A request is accepted when its session is open, busy when a stage said so and no session was opened, completed when all its tokens
+came, and lost in every other case: accepted and not completed, refused for another reason, or silent. Times count from when it
+was to arrive, so that a client that is late is no excuse. Goodput is tokens per second that came within the trace's time, of
+completed requests whose first token came within two seconds and whose further ones took at most 200 ms each on average. Memory is
+the nodes' resident memory together, a line fitted by least squares to samples of the 2x phase after its first fifth.
 """
 
 import argparse
 import asyncio
 import itertools
+import math
 import random
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,7 @@ from node.lifetime import run_loop
 from node.model_folder import resolve_model
 from node.refusals import FailureCode
 from node.reports import Request
+from sharding.paging import PAGE_POSITIONS
 from sharding.random_model import RandomShape, write_random_model
 from sharding.sampling import SamplingParams
 
@@ -56,10 +59,14 @@ FIRST_SECONDS, EACH_SECONDS = 2.0, 0.2
 ANSWER_SECONDS = 120.0
 WARM_UP_SHARE = 0.2
 RSS_EVERY_SECONDS = 0.25
+FILL_SEED = 10**9
 SHAPE = RandomShape(
     num_hidden_layers=6, hidden_size=512, intermediate_size=1408, num_attention_heads=8, num_key_value_heads=8,
     vocab_size=4096, max_position_embeddings=512,
 )  # fmt: skip
+
+CACHE_BYTES_PER_POSITION = SHAPE.num_hidden_layers // STAGES * SHAPE.num_key_value_heads * 2 * (64 * 2 + 1)
+"""On one node: a key and a value per head, of 64 numbers of two bytes with an exponent."""
 
 Say = Callable[[str], None]
 End = Literal["completed", "busy", "lost"]
@@ -125,6 +132,8 @@ async def _measure(
     async with _clients(up, model, folder, driver):
         say("opening channels")
         await asyncio.gather(*(_fund(client, driver) for client in driver.clients))
+        say("filling the caches")
+        await _fill(driver, up.nodes.nodes[0].settings.cache_megabytes << 20)
         capacity = await _capacity(driver, options)
         say(f"capacity: {capacity:.2f} requests/s")
         phases = {}
@@ -158,6 +167,15 @@ async def _fund(client: Client, driver: "Driver") -> None:
     channels = [await client.money.take(payees, CHANNEL_FUNDS) for _ in range(CHANNELS_EACH)]
     for channel in channels:
         await client.money.give_back(channel.channel, channel.owing)
+
+
+async def _fill(driver: "Driver", cache_bytes: int) -> None:
+    """Long prompts, until each node remembers as many pages of prefixes as its cache has: what grows after that is a leak."""
+    pages = cache_bytes // (CACHE_BYTES_PER_POSITION * PAGE_POSITIONS)
+    length = SHAPE.max_position_embeddings - 2
+    count = pages // (length // PAGE_POSITIONS) + WORKERS  # only full pages are remembered
+    prompts = (Arrival(0.0, length, 2, FILL_SEED + number) for number in range(count))
+    await driver.closed_loop(prompts, math.inf)
 
 
 async def _capacity(driver: "Driver", options: argparse.Namespace) -> float:
@@ -197,13 +215,13 @@ class Driver:
         await asyncio.sleep(max(0.0, moment - time.perf_counter()))
         return await self._answer(moment, arrival)
 
-    async def closed_loop(self, mix: Sequence[Arrival], ends: float) -> list[Outcome]:
-        """WORKERS requests at any time, none begun after `ends`."""
+    async def closed_loop(self, mix: Iterable[Arrival], ends: float) -> list[Outcome]:
+        """WORKERS requests at any time until there are no more, none begun after `ends`."""
         waiting, outcomes = iter(mix), list[Outcome]()
 
         async def work() -> None:
-            while time.perf_counter() < ends:
-                outcomes.append(await self._answer(time.perf_counter(), next(waiting)))
+            while time.perf_counter() < ends and (arrival := next(waiting, None)) is not None:
+                outcomes.append(await self._answer(time.perf_counter(), arrival))
 
         await asyncio.gather(*(work() for _ in range(WORKERS)))
         return outcomes

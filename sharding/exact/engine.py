@@ -1,17 +1,17 @@
 """The exact engine: one span of an exact model, many sessions, by whichever arithmetic is fastest and proven here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sharding.engine import Chunk
+from sharding.engine import Chunk, Engine, loaded_tensors
 from sharding.errors import IntegerOverflow, ScaleOutOfRange
 from sharding.exact.arithmetic import Arithmetic, ExactCache, Part
 from sharding.exact.kernels import choose_arithmetic
 from sharding.exact.layout import EXACT_PROFILE
-from sharding.exact.load import load_exact_span
+from sharding.exact.load import exact_span, load_exact_tensors
 from sharding.exact.model import ExactSpan
 from sharding.manifest import Manifest, read_manifest
 from sharding.paged_sessions import DEFAULT_CACHE_BYTES, PagedSessions, by_span, bytes_of, cache_positions, spread
@@ -31,11 +31,14 @@ class ExactEngine(PagedSessions):
     hidden_dtype = torch.int32
 
     def __init__(
-        self, weights: ExactSpan, manifest: Manifest, arithmetic: Arithmetic, cache_bytes: int = DEFAULT_CACHE_BYTES
-    ) -> None:
+        self, weights: ExactSpan, manifest: Manifest, arithmetic: Arithmetic, tensors: Mapping[str, Tensor],
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:  # fmt: skip
+        """tensors: what the weights are made of."""
         self.spec = weights.spec
         self.span = weights.span
         self.manifest = manifest
+        self.tensors = tensors
         self._arithmetic = arithmetic
         self.page_bytes = bytes_of(arithmetic.make_cache(PAGE_POSITIONS).tensors)
         self._cache = arithmetic.make_cache(cache_positions(cache_bytes, self.page_bytes))
@@ -44,18 +47,20 @@ class ExactEngine(PagedSessions):
     @classmethod
     def from_folder(
         cls, folder: Path, span: Span, manifest: Manifest | None = None, kernel: str = "auto",
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        cache_bytes: int = DEFAULT_CACHE_BYTES, reuse: Sequence[Engine] = (),
     ) -> "ExactEngine":  # fmt: skip
         """Load one span of an exact model. kernel: "auto" or a name of kernels.KERNELS; cache_bytes: of keys and values.
 
+        reuse: engines of the same model whose weights are shared where they have them, and not read again.
         Raises SpanError, ConfigError, UnsupportedModel, CheckpointError's leaves, ScaleOutOfRange, KernelRefused.
         """
         folder = Path(folder)
         spec = ModelSpec.from_folder(folder)
         span.within(spec.num_blocks)
         manifest = read_manifest(folder) if manifest is None else manifest
-        weights = load_exact_span(folder, spec, span, manifest)
-        return cls(weights, manifest, choose_arithmetic(weights, kernel), cache_bytes)
+        tensors = load_exact_tensors(folder, spec, span, manifest, loaded_tensors(reuse, manifest))
+        weights = exact_span(spec, span, tensors)
+        return cls(weights, manifest, choose_arithmetic(weights, kernel), tensors, cache_bytes)
 
     @property
     def kernel(self) -> str:

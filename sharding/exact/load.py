@@ -3,13 +3,14 @@
 The weights come from strangers: a scale of nought or a gain beyond its bound would break promises that kernels rely on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sharding.checkpoint import load_span
+from sharding.checkpoint import NOTHING, load_span
 from sharding.errors import ManifestMismatch, TensorMismatch, UnsupportedModel
 from sharding.exact.arithmetic import MAX_EXACT_POSITIONS, MAX_INT32
 from sharding.exact.layout import EXACT_PROFILE, ROPE_TABLE, exact_prefix
@@ -27,12 +28,27 @@ MAX_COSINE = 1 << 14
 
 
 def load_exact_span(folder: Path, spec: ModelSpec, span: Span, manifest: Manifest) -> ExactSpan:
-    """Read one span. Raises SpanError, UnsupportedModel, CheckpointError's leaves: TensorMismatch for a number out of its range."""
+    """Read one span. Raises what load_exact_tensors and exact_span do."""
+    return exact_span(spec, span, load_exact_tensors(folder, spec, span, manifest))
+
+
+def load_exact_tensors(
+    folder: Path, spec: ModelSpec, span: Span, manifest: Manifest, known: Mapping[str, Tensor] = NOTHING
+) -> dict[str, Tensor]:
+    """One span's tensors by layout.py's names; those that are known are not read again.
+
+    Raises SpanError, UnsupportedModel, CheckpointError's leaves.
+    """
     check_exact(spec)
     if manifest.profile != EXACT_PROFILE:
         message = f"the manifest is of profile {manifest.profile!r}: quantise the model with `tally quantize` first"
         raise ManifestMismatch(message)
-    read = _Reader(load_span(folder, spec, span, manifest))
+    return load_span(folder, spec, span, manifest, known=known)
+
+
+def exact_span(spec: ModelSpec, span: Span, tensors: dict[str, Tensor]) -> ExactSpan:
+    """What computes makes of them, nothing copied. Raises TensorMismatch for a number out of its range."""
+    read = _Reader(tensors)
     rope = read.tensor(ROPE_TABLE, -MAX_COSINE, MAX_COSINE)
     blocks = tuple(_block(read, spec, exact_prefix(index)) for index in span.blocks)
     embedding = _embedding(read) if span.start == 0 else None

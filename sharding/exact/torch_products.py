@@ -71,6 +71,8 @@ def int_mm_product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _int_mm(halves: Tensor, weight: Tensor) -> Tensor:
+    if weight.shape[1] == 1:  # on x86 with AMX torch 2.13 leaves the output of a single column unwritten
+        halves, weight = (torch.nn.functional.pad(each, (0, 1)) for each in (halves, weight))
     return torch._int_mm(halves, weight.T)
 
 

@@ -108,7 +108,11 @@ def _draw(chance: random.Random, ring: Sequence[Sequence[str]]) -> Fault:
     if kind in ON_NODES:
         nth = chance.choice((chance.randrange(FEW), chance.randrange(MANY)))
         return Fault(kind, _node(chance, ring[at or 1]), nth, seconds=_seconds(chance, kind))
-    link = [_node(chance, ring[at]), _node(chance, ring[(at + 1) % len(ring)])]
+    links = [
+        *zip(ring, [*ring[1:], ring[0]], strict=True),
+        (ring[-1], ring[1]),
+    ]  # the last stage tells the first its tokens
+    link = [_node(chance, each) for each in chance.choice(links)]
     if back := chance.random() < 0.25:
         link.reverse()
     nth = chance.choice((chance.randrange(FEW), chance.randrange(FEW if back else MANY)))

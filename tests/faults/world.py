@@ -19,7 +19,8 @@ from node.directory import Directory
 from node.handshake import HandshakeTerms
 from node.ledger import Ledger
 from node.network import Network
-from node.server import StageContext, StageLimits, StageServer
+from node.server import StageServer
+from node.stage_context import StageContext, StageLimits
 from sharding.engine import Engine
 from sharding.hashing import keccak256
 from sharding.span import Span
@@ -131,7 +132,7 @@ async def _start_stage(
     engine, ledger = parts.engine(name, span), Ledger(parts.store())
     node = to_address(owner.address)
     terms = StageTerms(
-        node, span, engine.spec.num_blocks, engine.manifest.root, engine.profile, ask, 64, engine.spec.max_positions
+        node, engine.spec.num_blocks, engine.manifest.root, engine.profile, ask, 64, engine.spec.max_positions
     )
     transport = faults.transport(name, signer, HandshakeTerms(chain.hello_domain), peer)
     server = StageServer(
@@ -139,7 +140,7 @@ async def _start_stage(
             terms,
             chain,
             Directory(chain, 600.0),
-            cast(Engine, engine),
+            (cast(Engine, engine),),
             parts.worker(),
             ledger,
             signer,

@@ -42,9 +42,7 @@ def make_admitted(route: Route | None = None, salt: int = 1, **changes: Any) -> 
 
 def make_kept(admitted: Admitted, outputs: OutputLog | None = None, account: Account | None = None) -> Kept:
     """What a stage has of a session; without a log of outputs it keeps none."""
-    return Kept(
-        SessionKey.of(admitted), admitted.span, OutputLog(LogBudget(0)) if outputs is None else outputs, account=account
-    )
+    return Kept(SessionKey.of(admitted), OutputLog(LogBudget(0)) if outputs is None else outputs, account=account)
 
 
 def promise(cumulative: int, positions: int = 100, terms: Admitted | None = None) -> VoucherMessage:

@@ -16,17 +16,21 @@ from node.channel_book import ChannelBook
 from node.client import Client
 from node.client_context import ClientContext, ModelTerms
 from node.directory import Directory
+from node.hosted import by_blocks
 from node.identity import NodeIdentity
 from node.ledger import Ledger
 from node.model_folder import engine_loader
 from node.network import Network, from_deployment
 from node.reports import Request
-from node.server import StageContext, StageLimits, StageServer
+from node.server import StageServer
 from node.settlement import Settlement
+from node.stage_context import StageContext, StageLimits
 from node.store import Store
 from node.worker import Worker
 from node.wss import WssTransport
+from sharding.engine import Engine
 from sharding.exact.quantise import quantise
+from sharding.paged_sessions import DEFAULT_CACHE_BYTES
 from sharding.random_model import RandomShape, write_random_model
 from sharding.sampling import SamplingParams
 from sharding.span import Span
@@ -77,6 +81,11 @@ class Stage:
     context: StageContext
     endpoint: str = ""
 
+    @property
+    def engine(self) -> Engine:
+        """Of its first span."""
+        return self.server.hosting.current[0].engine
+
     def settlement(self, network: Network) -> Settlement:
         """This node's money side."""
         return Settlement(network, self.ledger, self.signer)
@@ -123,41 +132,50 @@ async def generate(client: Client, wanted: Request) -> tuple[tuple[int, ...], ob
         await session.abandon()
 
 
-def _stake(network: Network, owner: LocalSigner, signer: LocalSigner, peer: bytes, amount: int) -> None:
+def join_network(network: Network, owner: LocalSigner, signer: LocalSigner, peer: bytes, amount: int) -> None:
+    """Bond a node, with some gas for its key."""
     network.chain.transfer_native(owner, signer.address, 10**18)
     network.stakes.join_with_permit(owner, sign_consent(signer, network.stakes.domain, owner.address, peer), amount)
 
 
 @asynccontextmanager
 async def running_stage(
-    network: Network, model: Path, home: Path, account: int, span: Span, stake: int = 1_000 * ONE
-) -> AsyncIterator[Stage]:
-    """Stake and run one stage on a port of the system's choice."""
+    network: Network, model: Path, home: Path, account: int, span: Span, stake: int = 1_000 * ONE,
+    others: tuple[Span, ...] = (),
+) -> AsyncIterator[Stage]:  # fmt: skip
+    """Stake and run one node on a port of the system's choice; it announces the first of its spans."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     owner = LocalSigner.dev_account(account, network.chain.chain_id)
     key = home / "node-key"
     signer = LocalSigner.from_key_file(key) if key.exists() else LocalSigner.create_key_file(key)
     identity = NodeIdentity.load_or_create(home)
     if owner.address not in await asyncio.to_thread(network.stakes.identities):
-        await asyncio.to_thread(_stake, network, owner, signer, identity.peer, stake)
-    engine = engine_loader(model)(model, span)
+        await asyncio.to_thread(join_network, network, owner, signer, identity.peer, stake)
+    shares = by_blocks(DEFAULT_CACHE_BYTES, (span, *others))
+    engines = tuple(engine_loader(model)(model, each, cache_bytes=share) for each, share in shares.items())
+    engine = engines[0]
     store, worker = Store(home), Worker()
     transport = WssTransport(signer, network.hello_domain, identity)
     terms = StageTerms(
-        to_address(owner.address), span, engine.spec.num_blocks, engine.manifest.root, engine.profile, ASK, 64,
+        to_address(owner.address), engine.spec.num_blocks, engine.manifest.root, engine.profile, ASK, 64,
         engine.spec.max_positions,
     )  # fmt: skip
     ledger = Ledger(store)
+
+    def load(each: Span, cache_bytes: int, have: Sequence[Engine]) -> Engine:
+        return engine_loader(model)(model, each, cache_bytes=cache_bytes, reuse=have)
+
     context = StageContext(
         terms,
         network,
         Directory(network, 600.0),
-        engine,
+        engines,
         worker,
         ledger,
         signer,
         transport,
         StageLimits(sessions=8, idle_seconds=5.0),
+        load=load,
     )
     server = StageServer(context)
     listener = await server.start("127.0.0.1", 0)
@@ -184,7 +202,7 @@ async def running_stage(
 @asynccontextmanager
 async def running_client(network: Network, model: Path, home: Path, stages: list[Stage]) -> AsyncIterator[Swarm]:
     """A client of running stages."""
-    engine = stages[0].context.engine
+    engine = stages[0].engine
     terms = ModelTerms(
         engine.manifest.root, engine.profile, engine.spec.num_blocks, engine.spec.vocab_size, engine.spec.max_positions
     )

@@ -8,7 +8,7 @@ import pytest
 
 from node import claims as claims_module
 from node.admission import Admitted
-from node.claims import Claims
+from node.claims import COMING_BACK, Claims
 from node.refusals import BUSY_RETRY_MS, FailureCode, Refused
 from tests.faults.virtual_time import run_virtual
 from tests.node.admitted import make_admitted, make_route
@@ -20,6 +20,19 @@ SOMEBODY, OTHER = CLIENT.address, NODES[0].address
 
 def on_channel(salt: int, client: Address = SOMEBODY) -> Admitted:
     return make_admitted(salt=salt, client=client)
+
+
+async def test_a_session_that_comes_back_finds_room_where_a_new_one_does_not() -> None:
+    """It was accepted before; but not without end: at twice the limit it waits like everybody."""
+    claims = Claims(2, per_client=2)
+    async with AsyncExitStack() as stack:
+        await hold(stack, claims, on_channel(1), on_channel(2))
+        assert await refusal(claims, on_channel(3)) is not None
+        for salt in (3, 4):
+            await stack.enter_async_context(claims.claim(on_channel(salt), COMING_BACK))
+        with pytest.raises(Refused, match="4 sessions"):
+            async with claims.claim(on_channel(5), COMING_BACK):
+                pass
 
 
 async def hold(stack: AsyncExitStack, claims: Claims, *wanted: Admitted) -> None:
@@ -154,6 +167,37 @@ async def test_who_gives_up_waiting_leaves_the_channel_to_others() -> None:
     assert await again is None
 
 
+async def test_stages_of_one_route_share_its_channel_and_its_place() -> None:
+    """A node that is the first and the last stage; the channel is free when both have ended, in whatever order."""
+    claims, channel = Claims(1), on_channel(1).route.channel
+    for first_ends in (0, 1):
+        stages = [AsyncExitStack(), AsyncExitStack()]
+        for stack, stage in zip(stages, (0, 2), strict=True):
+            await hold(stack, claims, make_admitted(salt=1, stage=stage))
+        assert claims._held.total() == 1
+        await stages[first_ends].aclose()
+        assert claims.is_busy(channel)
+        error = await refusal(claims, on_channel(2))
+        assert error is not None
+        assert error.code is FailureCode.BUSY
+        await stages[1 - first_ends].aclose()
+        assert not claims.is_busy(channel)
+        assert not claims._routes
+        assert await refusal(claims, on_channel(2)) is None
+
+
+async def test_two_routes_on_one_channel_are_still_two() -> None:
+    """Another stage of another route waits, whoever signed it."""
+    claims = Claims(10)
+    async with AsyncExitStack() as stack:
+        await hold(stack, claims, make_admitted(salt=1, stage=0))
+        other = make_admitted(make_route(b"\x02" * 32, salt=1), salt=1, stage=2)
+        waiting = asyncio.create_task(refusal(claims, other))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    assert await waiting is None
+
+
 class TestEpochs:
     """No slot is ever served twice."""
 
@@ -162,9 +206,12 @@ class TestEpochs:
         monkeypatch.setattr(claims_module, "MAX_REMEMBERED_ROUTES", 3)
         return iter(())
 
-    def claimed(self, claims: Claims, epoch: int, nonce: int = 1, client: Address = SOMEBODY) -> bool:
+    def claimed(
+        self, claims: Claims, epoch: int, nonce: int = 1, client: Address = SOMEBODY, stage: int = 0, salt: int = 1
+    ) -> bool:
         try:
-            claims.claim_epoch(make_admitted(make_route(bytes([nonce]) * 32, epoch), client=client))
+            route = make_route(bytes([nonce]) * 32, epoch, salt)
+            claims.claim_epoch(make_admitted(route, client=client, stage=stage))
         except Refused as error:
             if error.code is FailureCode.STALE_EPOCH:
                 return False
@@ -193,3 +240,11 @@ class TestEpochs:
         assert self.claimed(claims, 0, nonce=4)
         assert [self.claimed(claims, 0, nonce) for nonce in (1, 3, 4)] == [False] * 3
         assert self.claimed(claims, 0, nonce=2)
+
+    def test_each_stage_of_a_route_is_served_once(self) -> None:
+        """The stages of one node share the epoch; another route of the same epoch has none of it, nor one that came late."""
+        claims = Claims(1)
+        assert [self.claimed(claims, 1, stage=stage) for stage in (0, 2, 0, 2)] == [True, True, False, False]
+        assert not self.claimed(claims, 1, stage=1, salt=2)
+        assert self.claimed(claims, 2, stage=0)
+        assert not self.claimed(claims, 1, stage=1)

@@ -242,4 +242,4 @@ def test_all_stages_are_asked_at_once_and_twice_at_most() -> None:
     assert run_virtual(main(Silence()))[0] == PROBE_SECONDS
     seconds, stages = run_virtual(main(DONE))
     assert seconds == AGAIN_SECONDS
-    assert [stage.asked for stage in stages] == [[(Probe(DIGEST), ROUTE.nonce[:16])] * 2] * 3
+    assert [stage.asked for stage in stages] == [[(Probe(DIGEST, place), ROUTE.nonce[:16])] * 2 for place in range(3)]

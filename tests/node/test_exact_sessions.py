@@ -34,7 +34,7 @@ async def swarm(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def whole_model_tokens(swarm: Swarm, prompt: tuple[int, ...], count: int, params: SamplingParams) -> list[int]:
     """What the reference arithmetic gives for the unsharded model, position by position."""
-    engine = ExactEngine.from_folder(swarm.model, swarm.stages[0].context.engine.spec.whole, kernel="reference")
+    engine = ExactEngine.from_folder(swarm.model, swarm.stages[0].engine.spec.whole, kernel="reference")
     engine.open(b"whole", len(prompt) + count)
     tokens, fed = list[int](), list(prompt)
     while len(tokens) < count:
@@ -104,7 +104,7 @@ async def test_a_number_that_is_none_names_the_stage_that_sent_it(swarm: Swarm) 
     def lowest(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
         return [torch.full_like(output, LOWEST) for output in outputs]
 
-    with tampered(swarm.stages[0].context.engine, lowest):
+    with tampered(swarm.stages[0].engine, lowest):
         error = await failure_of(swarm)
 
     assert (error.code, error.stage) == (FailureCode.OUT_OF_RANGE, 0)
@@ -113,7 +113,7 @@ async def test_a_number_that_is_none_names_the_stage_that_sent_it(swarm: Swarm) 
 
 async def test_numbers_of_another_profile_are_not_read_as_these(swarm: Swarm) -> None:
     """Floats on an exact session end it, by name."""
-    with tampered(swarm.stages[0].context.engine, lambda outputs: [output.float() for output in outputs]):
+    with tampered(swarm.stages[0].engine, lambda outputs: [output.float() for output in outputs]):
         error = await failure_of(swarm)
 
     assert (error.code, error.stage) == (FailureCode.MALFORMED, 0)
@@ -141,7 +141,7 @@ async def test_an_overflow_ends_its_session_by_name_and_no_other(
     def fail(_: list[torch.Tensor]) -> list[torch.Tensor]:
         raise fault
 
-    with tampered(swarm.stages[1].context.engine, fail):
+    with tampered(swarm.stages[1].engine, fail):
         error = await failure_of(swarm)
     rest = [token async for token in tokens]
     await steady.finish()

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 import torch
 
+from node.refusals import FailureCode, Refused
 from node.reports import Recovery
 from sharding.sampling import SamplingParams
 from tests.node.replicas import Replicas, client_of, expected
@@ -33,7 +34,7 @@ async def net(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_a_stage_that_ends_costs_no_token(net: Replicas, place: int, after: int, params: SamplingParams) -> None:
     """Before the first token, in the middle, near the end; the first, a middle, the last stage."""
-    wanted = request(PROMPT, 20, params)
+    wanted = request(PROMPT, 38, params)  # more than a ring can be ahead of the client while a stage is being stopped
     right = await expected(net, wanted)
     heard: list[Recovery] = []
     client = client_of(net)
@@ -58,6 +59,37 @@ async def test_a_stage_that_ends_costs_no_token(net: Replicas, place: int, after
     await client.close()
 
 
+async def test_an_accepted_session_waits_for_a_replacement_that_is_full(
+    net: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only node that could take a lost stage's place says busy twice: the client comes back when it is told to."""
+    wanted = request(PROMPT, 38)
+    right = await expected(net, wanted)
+    client = client_of(net)
+    session = await client.open(wanted)
+    lost, tokens, refusals = net.node_of(session, 1), list[int](), list[int]()
+    [spare] = [stage for stage in net.stages["2:4"] if stage is not lost]
+    claims = spare.server._sessions._claims
+    check = claims._check_places
+
+    def full(*args: object) -> None:
+        if len(refusals) < 2:
+            refusals.append(1)
+            raise Refused(FailureCode.BUSY, "no room", retry_after_ms=20)
+        check(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(claims, "_check_places", full)
+    async for token in session.tokens():
+        tokens.append(token)
+        if len(tokens) == 3:
+            await net.stop(lost)
+    await session.finish()
+    await net.revive(lost)
+    await client.close()
+
+    assert (tuple(tokens), len(refusals)) == (right, 2)
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_a_stage_that_becomes_slow_is_left(net: Replicas, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times the time for each token: the rest is computed elsewhere, to the same text, though nobody failed."""
@@ -67,7 +99,7 @@ async def test_a_stage_that_becomes_slow_is_left(net: Replicas, place: int, monk
     client = client_of(net)
     session = await client.open(wanted)
     slow, tokens = net.node_of(session, place), list[int]()
-    engine = slow.context.engine
+    engine = slow.engine
     honest = engine.forward
 
     def slowly(batch: object) -> list[torch.Tensor]:
@@ -100,7 +132,7 @@ async def test_where_there_is_no_way_round_a_slow_stage_the_answer_goes_on(
     slow, tokens = net.node_of(session, 1), list[int]()
     [spare] = [stage for stage in net.stages["2:4"] if stage is not slow]
     await net.stop(spare)
-    engine = slow.context.engine
+    engine = slow.engine
     honest = engine.forward
 
     def slowly(batch: object) -> list[torch.Tensor]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from incentives.payees import payee_words
+from incentives.payees import payee_words, payees_for
 from incentives.vouchers import check_voucher
 from node.ledger import Ledger
 from node.store import Store
-from tests.node.money_fakes import DOMAIN, PAYEES, WORK, make_key, make_voucher, open_held
+from tests.node.money_fakes import DOMAIN, NODES, PAYEES, WORK, make_key, make_voucher, open_held
 
 MAX_AMOUNT = 2**96 - 1
 CHANNEL = make_key().id(DOMAIN)
@@ -60,7 +60,7 @@ def test_new_channel_has_nothing(ledger: Ledger) -> None:
 def test_known_channel_is_not_opened_anew(ledger: Ledger) -> None:
     """A second session on a channel finds what the first has left."""
     ledger.hold_voucher(make_voucher(70))
-    ledger.add_earned(CHANNEL, 60)
+    ledger.raise_earned(CHANNEL, 60)
 
     again = open_held(ledger, stage=1)
 
@@ -74,7 +74,7 @@ def test_unknown_channel_is_named(ledger: Ledger) -> None:
     with pytest.raises(KeyError, match=other.id(DOMAIN).hex()):
         ledger.held(other.id(DOMAIN))
     with pytest.raises(KeyError):
-        ledger.add_earned(other.id(DOMAIN), 1)
+        ledger.raise_earned(other.id(DOMAIN), 1)
     with pytest.raises(KeyError):
         ledger.hold_voucher(make_voucher(5, other))
     assert ledger.all_held() == []
@@ -128,20 +128,27 @@ def test_amounts_are_compared_as_numbers(ledger: Ledger, lower: int, higher: int
     assert ledger.held(CHANNEL).cumulative == higher
 
 
-def test_earned_adds_up(ledger: Ledger) -> None:
-    """Exactly, past 64 bits, and without a say in what is paid."""
-    for amount in (1, 0, 2**64, MAX_AMOUNT):
-        ledger.add_earned(CHANNEL, amount)
+def test_earned_only_rises(ledger: Ledger) -> None:
+    """Exactly, past 64 bits, and without a say in what is paid; the same total again is the same work."""
+    for total, earned in ((1, 1), (2**64, 2**64), (2**64, 2**64), (7, 2**64), (MAX_AMOUNT, MAX_AMOUNT)):
+        ledger.raise_earned(CHANNEL, total)
+        assert ledger.held(CHANNEL).earned == earned
 
-    assert ledger.held(CHANNEL).earned == 1 + 2**64 + MAX_AMOUNT
     assert ledger.held(CHANNEL).cumulative == 0
+
+
+def test_a_node_knows_all_of_its_shares(ledger: Ledger) -> None:
+    """First and last stage of a route are one node, whichever of the two recorded the channel; the other has one share."""
+    payees = payees_for([(NODES[place].address, weight) for place, weight in ((0, 5), (1, 3), (0, 5))])
+    for salt, stage, indexes in ((2, 0, (0, 2)), (3, 2, (0, 2)), (4, 1, (1,))):
+        assert open_held(ledger, stage, salt, payees).indexes == indexes
 
 
 def test_channels_are_kept_apart(ledger: Ledger) -> None:
     """What comes in on one channel says nothing about another."""
     open_held(ledger, salt=2)
     ledger.hold_voucher(make_voucher(10, make_key(2)))
-    ledger.add_earned(CHANNEL, 7)
+    ledger.raise_earned(CHANNEL, 7)
 
     first, second = ledger.held(CHANNEL), ledger.held(make_key(2).id(DOMAIN))
 

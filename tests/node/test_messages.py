@@ -27,17 +27,12 @@ from node.messages import (
     VoucherMessage,
     amount_bytes,
     amount_of,
-    channel_key,
-    channel_message,
     decode_message,
     encode_message,
     message_frame,
     message_of,
-    route_message,
-    route_of,
-    sampling_message,
-    sampling_of,
 )
+from node.route_messages import channel_key, channel_message, route_message, route_of, sampling_message, sampling_of
 from node.wire import Frame, FrameType, decode, encode, tokens_frame
 from sharding.hashing import keccak256
 from sharding.sampling import SamplingParams

@@ -1,5 +1,6 @@
 """A node's engine: the profile of its model, the root that was expected, and no import that it does not need."""
 
+import asyncio
 import json
 import logging
 import os
@@ -9,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from incentives.signing import LocalSigner
+from incentives.units import ONE
+from node.engine_source import EngineSource
 from node.errors import SettingsError
-from node.node_process import load_engine
+from node.keys import load_keys
+from node.node_process import NodeProcess
 from node.settings import NodeSettings
+from sharding.engine import Engine
 from sharding.errors import SpanError
 from sharding.manifest import read_manifest
+from sharding.span import Span
+from tests.node.swarm import deploy_network, join_network, write_tiny_exact_model
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT, FLOAT = ROOT / "models" / "demo-exact", ROOT / "models" / "demo"
@@ -25,6 +33,12 @@ def settings_of(model: Path, **changes: object) -> NodeSettings:
     return NodeSettings(model=model, **({"blocks": "0:1", "owner": OWNER} | changes))
 
 
+def load_engine(settings: NodeSettings) -> Engine:
+    """The only one."""
+    (engine,) = EngineSource(settings).first()
+    return engine
+
+
 @pytest.mark.parametrize(
     ("model", "asked", "profile"), [(EXACT, "exact", "exact-1"), (FLOAT, "float32", "float32")], ids=["exact", "float"]
 )
@@ -32,11 +46,11 @@ def test_the_engine_is_of_the_models_profile(
     model: Path, asked: str, profile: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the log says which, with the kernels that compute."""
-    caplog.set_level(logging.INFO, "node.node_process")
+    caplog.set_level(logging.INFO, "node.engine_source")
 
     engine = load_engine(settings_of(model, profile=asked))
 
-    assert (engine.profile, engine.span) == (profile, settings_of(model).span)
+    assert (engine.profile, engine.span) == (profile, settings_of(model).spans[0])
     assert f"profile {profile}" in caplog.text
     assert f"kernels {engine.kernel}" in caplog.text
 
@@ -59,6 +73,64 @@ def test_blocks_outside_the_model_are_refused() -> None:
         load_engine(settings_of(EXACT, blocks="7:9"))
 
 
+def test_each_of_several_spans_has_an_engine_and_its_part_of_the_cache() -> None:
+    """A third and two thirds of the megabytes; the weights that both hold are there once."""
+    source = EngineSource(settings_of(EXACT, blocks="0:1,6:8", cache_megabytes=3))
+    first, last = source.first()
+    assert (first.span, last.span) == (Span(0, 1), Span(6, 8))
+    for engine, megabytes in ((first, 1), (last, 2)):
+        assert 0 <= (megabytes << 20) - engine.pages.total * engine.page_bytes < engine.page_bytes
+    shared = first.tensors.keys() & last.tensors.keys()
+    assert shared
+    assert all(first.tensors[name] is last.tensors[name] for name in shared)
+
+
+def test_a_running_node_loads_further_blocks_of_the_same_model() -> None:
+    """With the weights that it has; before the first ones nothing can be loaded."""
+    source = EngineSource(settings_of(EXACT, blocks="0:1"))
+    with pytest.raises(SettingsError, match="first"):
+        source.load(Span(0, 2), 1 << 20, ())
+    (first,) = source.first()
+    wider = source.load(Span(0, 2), 1 << 20, [first])
+    assert wider.manifest is first.manifest
+    assert all(wider.tensors[name] is tensor for name, tensor in first.tensors.items())
+    with pytest.raises(SpanError):
+        source.load(Span(7, 9), 1 << 20, [first])
+
+
+def test_a_node_that_finds_its_own_blocks_tries_one_in_the_middle() -> None:
+    """It is as fast as any and needs neither embedding nor head."""
+    (trial,) = EngineSource(settings_of(EXACT, blocks="auto", memory_megabytes=300)).first()
+    assert trial.span == Span(4, 5)
+
+
+async def test_a_node_of_several_spans_tells_the_chain_of_one_and_others_of_all(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    """The widest is announced; the record has each with its own speed."""
+    network = await asyncio.to_thread(deploy_network, embedded_url)
+    network.deployment.write(tmp_path / "deployment.json")
+    owner = LocalSigner.dev_account(1, network.chain.chain_id)
+    settings = settings_of(
+        write_tiny_exact_model(tmp_path / "model"), blocks="0:1,2:4,5:6", owner=owner.address, listen="127.0.0.1:0",
+        rpc_url=embedded_url, deployment=tmp_path / "deployment.json", data_dir=tmp_path / "data",
+    )  # fmt: skip
+    keys = load_keys(settings)
+    await asyncio.to_thread(join_network, network, owner, keys.signer, keys.identity.peer, 1_000 * ONE)
+    process = NodeProcess(settings)
+    try:
+        serving = await process.start()
+        assert process._gossip is not None
+        assert await process._gossip.publish()
+        [told] = process._gossip.live()
+    finally:
+        await process.close()
+    [announced] = await asyncio.to_thread(network.stakes.announcements)
+    assert (announced.start, announced.end, announced.endpoint) == (2, 4, serving.endpoint)
+    assert [each.span for each in told.spans] == list(settings.spans)
+    assert all(each.tokens_per_second > 1 for each in told.spans)
+
+
 def test_an_exact_node_starts_without_transformers() -> None:
     """What takes seconds to import is not needed for integers: neither by one node nor by a supervisor of several."""
     program = (
@@ -69,7 +141,7 @@ def test_an_exact_node_starts_without_transformers() -> None:
         "from node.settings import NodeSettings\n"
         f"settings = NodeSettings(model=Path({str(EXACT)!r}), blocks='6:8', owner={OWNER!r})\n"
         "prepare_engine(settings.model)\n"
-        "engine = node.node_process.load_engine(settings)\n"
+        "(engine,) = node.node_process.EngineSource(settings).first()\n"
         "print(engine.profile, 'transformers' in sys.modules)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -43,7 +43,7 @@ class Pass:
 @contextmanager
 def watched(stage: Stage, turns: "Turns", seconds: float = 0.0) -> Iterator[list[Pass]]:
     """The passes of a stage's engine, each slowed down by so many seconds."""
-    engine, passes = stage.context.engine, list[Pass]()
+    engine, passes = stage.engine, list[Pass]()
     honest = engine.forward
 
     def forward(batch: Sequence[Chunk]) -> list[torch.Tensor]:

@@ -10,18 +10,20 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from node.batcher import Load
 from node.cli.runs import _node_json, _node_row
 from node.client import Client
 from node.client_errors import SessionFailed
 from node.directory import Directory
 from node.errors import NoRoute
 from node.gossip import Gossip, GossipParts
-from node.gossip_author import Author, Service, Speed, StageLoad, first_speed, stage_load
+from node.gossip_author import Author, Service, StageLoad, stage_load
 from node.gossip_door import Door
 from node.gossip_exchange import gossip_frame
 from node.gossip_view import view_network
 from node.record_messages import Summary
 from node.refusals import FailureCode
+from node.speed import Speed
 from sharding.span import Span
 from tests.node.swarm import (
     Stage,
@@ -45,28 +47,29 @@ async def take_part(swarm: Swarm, stage: Stage) -> Gossip:
     context = stage.context
     gossip = Gossip(GossipParts(swarm.network, context.directory, context.transport))
     stage.server._context = replace(context, gossip=gossip)
-    terms, speed = context.terms, await first_speed(stage.server.batcher, context.engine)
+    terms = context.terms
+    for hosted in stage.server.hosting.current:
+        await hosted.try_speed()
     service = Service(
         terms.node,
         stage.identity.peer,
         stage.endpoint,
         terms.manifest,
         profile_id(terms.profile),
-        terms.span,
         terms.ask,
     )
 
     async def load() -> StageLoad:
-        return await stage_load(stage.server.batcher, draining=stage.server.draining)
+        return await stage_load(stage.server.hosting, draining=stage.server.draining)
 
-    gossip.author = Author(service, stage.signer, swarm.network.hello_domain, load, speed)
+    gossip.author = Author(service, stage.signer, swarm.network.hello_domain, load)
     return gossip
 
 
 class Claim(Speed):
     """What is claimed whatever is computed."""
 
-    def update(self, load: StageLoad) -> None:
+    def update(self, load: Load) -> None:
         """Stays."""
 
 
@@ -142,7 +145,8 @@ async def test_a_client_takes_the_node_with_the_better_record(swarm: Swarm, goss
     for better in (1, 2):
         for place in (1, 2):
             author = cast(Author, gossips[place].author)
-            author._speed, author._last = Claim(50.0 if place == better else 2.0), None
+            author._last = None
+            swarm.stages[place].server.hosting.current[0].speed = Claim(50.0 if place == better else 2.0)
         await tell_all(gossips)
         async with reading_client(swarm) as client:
             assert await route_of(client) == owners(swarm, 0, better)
@@ -261,7 +265,7 @@ async def test_the_list_of_nodes_shows_what_is_known_of_each(swarm: Swarm, gossi
     told = _node_json(seen, {manifest: "exact-1"})["record"]
 
     assert isinstance(told, dict)
-    assert set(told) == {"queue", "free_pages", "draining", "age", "tokens_per_second"}
+    assert set(told) == {"queue", "free_pages", "draining", "age", "tokens_per_second", "blocks", "phase"}
     assert _node_json(silent, {})["record"] is None
     assert _node_row(seen, {manifest: "exact-1"})[-3:] == ("exact-1", seen.load, seen.shown_age)
     assert _node_row(silent, {})[-3:] == ("-", "-", "-")

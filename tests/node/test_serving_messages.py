@@ -21,6 +21,7 @@ from node.messages import (
     amount_bytes,
     decode_message,
     encode_message,
+    for_stage,
 )
 from tests.node.test_messages import VOUCHER, as_dict, make_open, word
 
@@ -35,6 +36,8 @@ AT_THE_LIMIT: list[tuple[Message, dict[str, Any]]] = [
     (ACCEPTED, {"accepts": [msgspec.to_builtins(ACCEPTED.accepts[0], builtin_types=(bytes,)) | {"held": MAX_U32}]}),
     (Start((0,)), {"held": [MAX_U32] * MAX_MESSAGE_STAGES}),
     (Probe(word(1)), {"route": word(2)}),
+    (OPEN, {"stage": MAX_MESSAGE_STAGES - 1}),
+    (Probe(word(1)), {"stage": MAX_MESSAGE_STAGES - 1}),
     (Progress(0, 0, 0), {"received": MAX_U32, "computed": MAX_U32, "waiting": MAX_U32}),
     (BUSY, {"retry_after_ms": MAX_U32}),
 ]
@@ -54,6 +57,10 @@ PAST_THE_LIMIT: list[tuple[str, Message, dict[str, Any]]] = [
     ("positions below nothing", Start((0,)), {"held": [-1]}),
     ("short route", Probe(word(1)), {"route": bytes(31)}),
     ("long route", Probe(word(1)), {"route": bytes(33)}),
+    ("an Open for a stage past the last", OPEN, {"stage": MAX_MESSAGE_STAGES}),
+    ("an Open for a stage before the first", OPEN, {"stage": -1}),
+    ("a probe of a stage past the last", Probe(word(1)), {"stage": MAX_MESSAGE_STAGES}),
+    ("a probe of a stage before the first", Probe(word(1)), {"stage": -1}),
     ("received too much", Progress(0, 0, 0), {"received": MAX_U32 + 1}),
     ("computed too much", Progress(0, 0, 0), {"computed": MAX_U32 + 1}),
     ("waiting too much", Progress(0, 0, 0), {"waiting": MAX_U32 + 1}),
@@ -94,6 +101,8 @@ def test_no_field_is_guessed(message: Message) -> None:
 
 def test_nothing_held_and_nothing_paid_is_the_usual_case() -> None:
     """A first route: no pages, no promises, no wait."""
-    assert (OPEN.prefix, OPEN.paid) == ((), ())
+    assert (OPEN.prefix, OPEN.paid, OPEN.stage) == ((), (), 0)
+    assert for_stage(OPEN, 3).stage == 3
+    assert for_stage(for_stage(OPEN, 3), 0) == OPEN
     assert Accept(0, bytes(20), bytes(64), amount_bytes(1)).held == 0
     assert Failure("busy", "now").retry_after_ms == 0

@@ -118,6 +118,20 @@ class TestVouchers:
         assert again.earned_before == PREFILL + 80
         assert (again.credit.paid, again.credit.paid_before) == (PREFILL, PREFILL)
 
+    async def test_two_stages_of_one_route_are_paid_by_the_same_promises(self, money: Setup, ledger: Ledger) -> None:
+        """One node's first and last stage: each takes the voucher, one is on disk, and the work counts once."""
+        first, last = money(stage=0), money(stage=2)
+        for route, decoded in ((first, 2), (last, 1)):
+            await pay(route, PREFILL)
+            route.credit.worked(PROMPT)
+            for _ in range(decoded):
+                route.credit.worked(1)
+        assert [each.cumulative for each in ledger.all_held()] == [PREFILL]
+        for route in (first, last):
+            await route.record()
+        assert ledger.all_held()[0].earned == PREFILL + 2 * 80
+        assert money().earned_before == PREFILL + 2 * 80
+
     async def test_nothing_is_charged_for_what_was_held_alone(self, money: Setup, ledger: Ledger) -> None:
         """A route that ends before this stage did anything costs nothing, whatever its cache had."""
         route = money(held=PROMPT - 1)

@@ -556,7 +556,7 @@ async def test_a_middle_stage_takes_work_only_from_the_stage_before_it(swarm: Sw
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 async def test_hidden_states_that_are_not_finite_name_the_stage_that_sent_them(swarm: Swarm, value: float) -> None:
     """A stage that sends NaN or Inf is found out by the next one, and the client hears which."""
-    engine = swarm.stages[0].context.engine
+    engine = swarm.stages[0].engine
     honest = engine.forward
 
     def broken(batch: object) -> list[torch.Tensor]:
@@ -578,7 +578,7 @@ async def test_hidden_states_that_are_not_finite_name_the_stage_that_sent_them(s
 
 async def test_an_error_inside_a_stage_tells_nothing_of_the_inside(swarm: Swarm) -> None:
     """A fault of the node itself ends one session with a neutral text; the node serves on."""
-    engine = swarm.stages[1].context.engine
+    engine = swarm.stages[1].engine
     honest = engine.forward
 
     def broken(batch: object) -> list[torch.Tensor]:
@@ -710,10 +710,10 @@ async def test_a_client_that_hangs_up_while_a_stage_answers_leaks_no_cache(
     """An Open whose answer cannot be delivered frees what it took."""
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
     closed: list[bytes] = []
-    engine = swarm.stages[-1].context.engine
+    engine = swarm.stages[-1].engine
     honest = engine.close
     monkeypatch.setattr(engine, "close", lambda session: (closed.append(session), honest(session)))
-    monkeypatch.setattr("node.server.StageServer._accept", lambda self, session: 1 / 0)
+    monkeypatch.setattr("node.open_sessions.OpenSessions._accept", lambda self, session: 1 / 0)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SessionFailed) as caught:
         patch.setattr("node.client.MAX_ROUTE_ATTEMPTS", 1)
         await swarm.client.open(request())
@@ -746,7 +746,7 @@ async def test_a_stage_that_accuses_an_honest_one_does_not_sell_a_dear_one(
     async def accuse(*args: object) -> object:
         raise Refused(FailureCode.STAGE_LOST, "stage 1 cannot be reached", 1)
 
-    monkeypatch.setattr("node.server.open_downstream", accuse)
+    monkeypatch.setattr("node.open_sessions.open_downstream", accuse)
     with pytest.raises((SessionFailed, PriceTooHigh)):
         await Client(swarm.context).open(replace(request(), max_price=8 * 10**12))
     monkeypatch.undo()

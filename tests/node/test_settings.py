@@ -10,6 +10,7 @@ from node.settings import (
     DEFAULT_RPC_URL,
     MAX_SETTINGS_BYTES,
     ClientSettings,
+    NodeSettings,
     child_environment,
     load_client_settings,
     load_node_settings,
@@ -32,12 +33,24 @@ def test_file_with_the_needed_keys_is_enough(tmp_path: Path) -> None:
     """Everything else has a default."""
     settings = load_node_settings(write(tmp_path))
 
-    assert (settings.span, settings.owner) == (Span(2, 4), OWNER)
+    assert (settings.spans, settings.owner) == ((Span(2, 4),), OWNER)
     assert (settings.host, settings.port) == ("127.0.0.1", 7100)
     assert settings.ask_units == 10**12
     assert settings.rpc_url == DEFAULT_RPC_URL
     assert settings.endpoint is None
     assert settings.profile == "exact"
+
+
+def _many(count: int) -> str:
+    """So many spans of one block, apart."""
+    return ",".join(f"{2 * place}:{2 * place + 1}" for place in range(count))
+
+
+def test_a_node_may_serve_several_spans(tmp_path: Path) -> None:
+    """In the order of the blocks, each with its ends."""
+    settings = load_node_settings(write(tmp_path, blocks='"0:2,4:6,9:10"'))
+    assert settings.spans == (Span(0, 2), Span(4, 6), Span(9, 10))
+    assert settings.blocks == "0:2,4:6,9:10"
 
 
 @pytest.mark.parametrize("key", list(NEEDED))
@@ -58,6 +71,13 @@ def test_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("blocks", '"2-4"'),
         ("blocks", '"0:1025"'),
         ("blocks", "[2, 4]"),
+        ("blocks", '"0:2,2:4"'),
+        ("blocks", '"0:3,2:4"'),
+        ("blocks", '"4:6,0:2"'),
+        ("blocks", '"0:2, 4:6"'),
+        ("blocks", '"0:2,"'),
+        ("blocks", '""'),
+        ("blocks", f'"{_many(17)}"'),
         ("owner", '"0x12"'),
         ("owner", f'"{OWNER.swapcase().replace("0X", "0x")}"'),
         ("owner", "170"),
@@ -107,6 +127,8 @@ def test_bad_value_is_refused_with_its_key(tmp_path: Path, key: str, value: str)
         ("profile", '"exact"'),
         ("profile", '"float32"'),
         ("blocks", '"0:1024"'),
+        ("blocks", '"0:2,3:1024"'),
+        ("blocks", f'"{_many(16)}"'),
         ("ask", '"0.000000000000000001"'),
         ("ask", '"79228162514.264337593543950335"'),
         ("listen", '"0.0.0.0:0"'),
@@ -260,3 +282,32 @@ def test_child_computes_on_the_threads_it_is_given(monkeypatch: pytest.MonkeyPat
 
     assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "2"
     assert environment["SOMETHING"] == "else"
+
+
+# Nodes that find their own blocks
+
+
+def auto(**changes: object) -> NodeSettings:
+    """A node with blocks = "auto"."""
+    return NodeSettings.model_validate({"model": "m", "blocks": "auto", "owner": OWNER, "cache_megabytes": 8} | changes)
+
+
+def test_a_node_that_finds_its_own_blocks_names_none() -> None:
+    """One megabyte for weights is the least; how many pieces they may lie in has both ends."""
+    settings = auto(memory_megabytes=9)
+    assert (settings.places_itself, settings.spans, settings.max_spans) == (True, (), 4)
+    for pieces in (1, 16):
+        assert auto(memory_megabytes=9, max_spans=pieces).max_spans == pieces
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({}, "memory_megabytes"), ({"memory_megabytes": 8}, "memory_megabytes"),
+     ({"memory_megabytes": 9, "blocks": "0:4"}, "memory_megabytes"), ({"memory_megabytes": 9, "max_spans": 0}, "max_spans"),
+     ({"memory_megabytes": 9, "max_spans": 17}, "max_spans"), ({"memory_megabytes": 9, "blocks": "Auto"}, "blocks")],
+    ids=str,
+)  # fmt: skip
+def test_memory_is_said_where_it_counts_and_only_there(changes: dict[str, object], key: str) -> None:
+    """No memory beyond the caches leaves none for weights; with fixed blocks it would say nothing."""
+    with pytest.raises(ValidationError, match=key):
+        auto(**changes)

@@ -284,3 +284,31 @@ def test_owed_is_what_a_voucher_can_still_claim(
     hold(ledger, cumulative)
 
     assert owed_on(ledger.held(CHANNEL), channels.state(CHANNEL)) == owed
+
+
+def test_a_node_that_is_two_stages_collects_both_shares(ledger: Ledger, channels: FakeChannels) -> None:
+    """One voucher, one settlement, and each index of its own; the share between the two is somebody else's."""
+    payees = payees_for([(NODES[place].address, weight) for place, weight in ((0, 4), (1, 4), (0, 2))])
+    key = make_key(7, payees)
+    channels.lock(key.id(DOMAIN), 1000)
+    open_held(ledger, 2, 7, payees)
+    ledger.hold_voucher(make_voucher(500, key))
+
+    done = settlement(channels, ledger).round(at_once=True)
+
+    assert kinds(done) == [("settle", 500), ("collect", 200), ("collect", 100)]
+    assert channels.collectable(payees, 1) == 200
+
+
+@pytest.mark.parametrize(("minimum", "settles"), [(60, True), (61, False)])
+def test_both_shares_count_for_what_is_worth_a_transaction(
+    ledger: Ledger, channels: FakeChannels, minimum: int, settles: bool
+) -> None:
+    """40 and 20 of a hundred are 60."""
+    payees = payees_for([(NODES[place].address, weight) for place, weight in ((0, 4), (1, 4), (0, 2))])
+    key = make_key(7, payees)
+    channels.lock(key.id(DOMAIN), 1000)
+    open_held(ledger, 0, 7, payees)
+    ledger.hold_voucher(make_voucher(100, key))
+
+    assert bool(settlement(channels, ledger, minimum).round()) is settles

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sharding.errors import PlacementError
 from sharding.placement import place, propose_move, releases, still_right
-from sharding.placement_values import Holding, Move, Phase
+from sharding.placement_values import Holding, Move, Offer, Phase
 from sharding.span import Span
 from tests.sharding.placement_cases import moving, offer, serving, spans, view, world
 
@@ -240,3 +240,26 @@ def test_a_leaving_node_is_released_when_others_hold_all_its_blocks() -> None:
     assert not releases("a", view(leaving, also), world(2))
     assert not releases("a", view(leaving, claim), world(2))
     assert releases("a", view(leaving, serving("b", "0:1")), world(2))
+
+
+@pytest.mark.parametrize("capacity", [0, 400])
+def test_a_node_that_offers_no_memory_stays_and_costs_nobody_a_turn(capacity: int) -> None:
+    """Its operator chose its blocks: they count, but it moves nowhere, and of two nodes the other is drawn every time."""
+    chosen = replace(serving("a", "0:2"), offer=Offer("a", capacity, 8.0))
+    crowd = view(chosen, serving("b", "0:2", room=2), serving("c", "2:3", rate=1.0))
+    rules = world(3)
+    moves = [propose_move("a", crowd, rules, 1000.0 + second) for second in range(40)]
+    turns = [propose_move("b", crowd, rules, 1000.0 + second) for second in range(40)]
+
+    assert any(moves) is (capacity > 0)
+    assert turns.count(None) <= (40 if capacity else 26), "c has its turns too"
+
+
+def test_blocks_that_were_chosen_count_for_what_the_network_could_do() -> None:
+    """A node without memory to offer has room for what it holds: far from the attainable, a small gain suffices."""
+    chosen = [replace(serving(name, held), offer=Offer(name, 0, 8.0)) for name, held in (("a", "0:2"), ("b", "2:4"))]
+    weak = replace(serving("c", "3:4"), offer=Offer("c", 0, 1.0))
+    rules = world(4)
+
+    assert rules.hurdle(chosen) == rules.policy.threshold
+    assert rules.hurdle([chosen[0], replace(chosen[1], offer=Offer("b", 0, 2.0)), weak]) == rules.policy.nudge

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.errors import SpanError
-from sharding.span import MAX_BLOCKS, Span, is_cover
+from sharding.span import MAX_APART, MAX_BLOCKS, Span, apart, covers, is_cover, parse_spans, without
 
 
 @given(st.integers(0, MAX_BLOCKS - 1), st.data())
@@ -85,3 +85,67 @@ def test_a_cover_holds_every_block_once_in_order(spans: list[Span], covers: bool
 def test_nothing_does_not_cover_nothing() -> None:
     """A model without blocks is no model."""
     assert not is_cover([], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [("0:2", True), ("0:2,3:4", True), ("0:2,4:6,1023:1024", True), ("0:2,2:4", False), ("0:3,2:4", False), ("0:2,0:2", False),
+     ("4:6,0:2", False), ("0:2,", False), (",0:2", False), ("0:2, 4:6", False), ("0:2;4:6", False), ("", False)],
+)  # fmt: skip
+def test_several_spans_lie_apart_and_in_order(text: str, good: bool) -> None:
+    """Those that touch are written as one; a space is no part of it."""
+    if good:
+        assert ",".join(map(str, parse_spans(text))) == text
+    else:
+        with pytest.raises(SpanError):
+            parse_spans(text)
+
+
+@pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (MAX_APART, True), (MAX_APART + 1, False)])
+def test_there_are_at_most_sixteen(count: int, good: bool) -> None:
+    """And at least one."""
+    spans = [Span(2 * place, 2 * place + 1) for place in range(count)]
+    if good:
+        assert apart(spans) == tuple(spans)
+    else:
+        with pytest.raises(SpanError, match="1 to 16"):
+            apart(spans)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "covered"),
+    [
+        ((0, 2), True),
+        ((1, 2), True),
+        ((4, 6), True),
+        ((0, 3), False),
+        ((2, 4), False),
+        ((0, 6), False),
+        ((5, 7), False),
+    ],
+)
+def test_one_span_has_to_have_all_the_blocks(wanted: tuple[int, int], covered: bool) -> None:
+    """Blocks of two spans are no span; of none at all nothing is covered."""
+    assert covers([Span(0, 2), Span(4, 6)], Span(*wanted)) is covered
+    assert not covers([], Span(*wanted))
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        ("0:1", "1:4,6:9"),
+        ("3:7", "0:3,7:9"),
+        ("1:2,7:8", "0:1,2:4,6:7,8:9"),
+        ("4:6", "0:4,6:9"),
+        ("0:9", ""),
+        ("10:12", "0:4,6:9"),
+    ],
+)
+def test_what_is_left_without_some_blocks(gone: str, left: str) -> None:
+    """Ends, middles, parts of two spans, all, none."""
+    assert ",".join(map(str, without([Span(0, 4), Span(6, 9)], parse_spans(gone)))) == left
+
+
+def test_spans_that_touch_stay_apart() -> None:
+    """They are two engines' blocks."""
+    assert without([Span(0, 2), Span(2, 4)], [Span(0, 1)]) == (Span(1, 2), Span(2, 4))
