@@ -27,10 +27,8 @@ class EngineSource:
 
         Raises: ShardingError, SettingsError.
         """
-        import torch  # takes seconds: a node that may not serve says so first
-
         settings = self._settings
-        torch.set_num_threads(settings.threads)
+        self.limit_threads()
         self._folder = resolve_model(settings.model, settings.profile)
         engines: list[Engine] = []
         spans = settings.spans or (_trial(ModelSpec.from_folder(self._folder)),)
@@ -38,6 +36,12 @@ class EngineSource:
             engines.append(self.load(span, cache_bytes, engines))
             self._check_root(engines[0])
         return tuple(engines)
+
+    def limit_threads(self) -> None:
+        """Have torch compute in as many threads as are set; it may remember their number for each thread that asks."""
+        import torch  # takes seconds: a node that may not serve says so first
+
+        torch.set_num_threads(self._settings.threads)
 
     def load(self, span: Span, cache_bytes: int, have: Sequence[Engine]) -> Engine:
         """Load a span as node.hosted.Loader says. Raises: ShardingError; SettingsError before `first`."""

@@ -121,6 +121,7 @@ class NodeProcess:
         network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
         source = EngineSource(settings)
         engines = await self._worker.run(source.first)
+        source.limit_threads()  # for passes of a moment, which run on this thread
         engine = engines[0]
         ledger = Ledger(self._store)
         context = self._context(keys, network, source, engines, ledger)
