@@ -230,24 +230,24 @@ class StageSession:
             except Refused as error:
                 raise self._blame(error) from error
             self._next_step += 1
-            self._from_upstream += frame.shape[0]
+            self._from_upstream += (rows := frame.shape[0])
+            self._received = max(self._received, self._from_upstream)
             if self._from_upstream <= self.credit.positions:
                 self._hearing.compare(frame)
             else:
-                await self.money.check_credit(frame.shape[0])
+                await self.money.check_credit(rows)
                 await self._work_on(frame)
             if self.terms.is_first:
                 self._confirm(self._from_upstream)
 
     async def _work_on(self, frame: Frame) -> None:
-        rows = frame.shape[0]
-        self._received = frame.position + rows
+        self._received = frame.position + frame.shape[0]
         self._deadline.is_waiting = False
         if self.terms.is_first:
             await self._hearing.note(frame)
         await self._replay()
         outputs = await self._work.advance(frame)
-        self.credit.worked(rows)
+        self.credit.worked(frame.shape[0])
         self._deadline.put_off(self._parts.idle_seconds)
         for output in outputs:
             await self._pass_on(output)

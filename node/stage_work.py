@@ -9,7 +9,7 @@ from torch import Tensor
 from node.admission import Admitted
 from node.batcher import Batcher
 from node.errors import MalformedFrame
-from node.frame_rules import MIN_PROMPT_ROWS
+from node.frame_rules import MAX_CHUNK_TOKENS, MIN_PROMPT_ROWS
 from node.kept import Kept
 from node.refusals import Refused, refusal_of
 from node.wire import Frame, frame_to_tensor, hidden_frame, sampled_frame
@@ -39,6 +39,8 @@ class StageWork:
         self._batcher = batcher
         self._next_has = next_has
         self._sent_frames = 0
+        self._unsent: list[Tensor] = []
+        """Rows of the prompt that are too few for a frame of their own."""
         self.decode_seconds = 0.0
 
     async def advance(self, frame: Frame) -> list[Frame]:
@@ -61,13 +63,7 @@ class StageWork:
         start = self._next_has
         if start is None or start >= position:
             return []
-        rows = self._kept.outputs.rows(start, position)
-        pieces = torch.split(rows, _replay_sizes(len(rows)))
-        return [
-            frame
-            for number, piece in enumerate(pieces)
-            for frame in self._hidden_frames(piece, start + number * REPLAY_CHUNK_TOKENS)
-        ]
+        return self._hidden_frames(self._kept.outputs.rows(start, position), start, REPLAY_CHUNK_TOKENS)
 
     def _inputs(self, frame: Frame) -> Tensor:
         spec = self._engine.spec
@@ -87,12 +83,32 @@ class StageWork:
             return _Output()
         return _Output(token=sample(made, self._terms.sampling, frame.position + frame.shape[0]))
 
-    def _hidden_frames(self, rows: Tensor, position: int) -> list[Frame]:
+    def _hidden_frames(self, rows: Tensor, position: int, largest: int = MAX_CHUNK_TOKENS) -> list[Frame]:
+        """Too few rows of a prompt wait for the next ones: stages hold different parts of it after a loss."""
         if not len(rows):
             return []
+        waiting = torch.cat([*self._unsent, rows]) if self._unsent else rows
+        end = position + len(rows)
+        if self._are_too_few(len(waiting), end):
+            self._unsent.append(rows)
+            return []
+        self._unsent.clear()
+        sizes = _replay_sizes(len(waiting)) if len(waiting) > largest else [len(waiting)]
+        at, frames = end - len(waiting), []
+        for piece in torch.split(waiting, sizes):
+            frames.append(self._hidden_frame(at, piece))
+            at += len(piece)
+        return frames
+
+    def _are_too_few(self, rows: int, end: int) -> bool:
+        """As frame_rules.py has it; the first that a stage gets after what it holds may be few."""
+        may_be_short = bool(self._next_has) and not self._sent_frames
+        return not may_be_short and rows < MIN_PROMPT_ROWS and end < self._terms.prompt_tokens - 1
+
+    def _hidden_frame(self, position: int, rows: Tensor) -> Frame:
         made = hidden_frame(self._terms.session, self._terms.route.epoch, self._sent_frames, position, rows)
         self._sent_frames += 1
-        return [made]
+        return made
 
     def _token_frame(self, frame: Frame, token: int) -> Frame:
         position = frame.position + frame.shape[0]

@@ -178,6 +178,18 @@ def test_a_token_that_all_have_computed_is_kept_by_the_last() -> None:
     assert "keeps it" in str(failure)
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_a_last_stage_that_tells_the_others_and_not_the_client_keeps_the_token(ahead: int) -> None:
+    """The ring went on to the end of the credit: nobody before it has anything to do."""
+    findings = [[Progress(WANTED + ahead, WANTED + ahead, 0)]] * 3
+    assert blamed(diagnosed(*findings)) == (FailureCode.IDLE, 2)
+
+
+def test_a_first_stage_that_got_all_but_the_clients_newest_token_does_not_read() -> None:
+    """The ring has stopped with the credit, and what would raise it is on the way that is blocked."""
+    assert blamed(diagnosed(*[[NOTHING_TO_DO]] * 3)) == (FailureCode.IDLE, 0)
+
+
 @pytest.mark.parametrize("stage", [0, 1, 2])
 @pytest.mark.parametrize("end", [Silence(), Ending()], ids=["silent", "ending"])
 def test_a_stage_that_does_not_answer_is_lost(stage: int, end: Silence | Ending) -> None:
