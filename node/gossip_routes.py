@@ -110,16 +110,17 @@ class Planner:
 
     def took(self, route: Route, seconds: float) -> None:
         """One token went round the whole ring."""
-        nodes = {each.node for each in route.stages}
-        claims = {node: [self._announced[node]] for node in nodes if node in self._announced} | {
-            record.node: [Claim(each.span, each.tokens_per_second) for each in record.spans]
-            for record in self._live()
-            if record.node in nodes
-        }
         hops = [
-            RingHop(each.node, len(each.span), claimed(each.span, claims.get(each.node, ()))) for each in route.stages
+            RingHop(each.node, len(each.span), claimed(each.span, self._claims_of(each.node))) for each in route.stages
         ]
         self.times.saw_ring(hops, min(seconds, MAX_SECONDS))
+
+    def _claims_of(self, node: Address) -> list[Claim]:
+        """By its record, or else by the chain. For each token: nobody else's record is looked at."""
+        record = self._gossip.record(node) if self._gossip is not None else None
+        if record is not None:
+            return [Claim(each.span, each.tokens_per_second) for each in record.spans]
+        return [self._announced[node]] if node in self._announced else []
 
     def succeeded(self, nodes: Iterable[Address]) -> None:
         """These did their part of an answer to its end."""

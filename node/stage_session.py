@@ -9,7 +9,7 @@ import logging
 
 from node.admission import Admitted
 from node.credit import SessionCredit
-from node.errors import MalformedMessage, NodeError, PeerError
+from node.errors import MalformedMessage, NodeError
 from node.frame_rules import check_work_frame
 from node.hearing import Hearing
 from node.kept import Account, Kept
@@ -20,6 +20,7 @@ from node.ring import OwnRing, Teller, Telling
 from node.session_money import SessionMoney, SessionParts
 from node.stage_work import Held, StageWork, at_fault
 from node.transport import Stream
+from node.upstream import Upstream
 from node.watching import WorkDeadline, better_reason, watch_downstream, watch_sink
 from node.wire import Frame, FrameType
 
@@ -43,6 +44,7 @@ class StageSession:
         self._sink: asyncio.Future[Stream] = loop.create_future()
         self._deadline = WorkDeadline(loop.time() + terms.seconds_left)
         self._deadline.put_off(min(parts.idle_seconds, FIRST_WORK_SECONDS))
+        self._upstream = Upstream(streams.upstream, terms, self._deadline)
         self.ended = asyncio.Event()
         self._told_to_end: asyncio.Future[Refused] = loop.create_future()
         self._next_step = 0
@@ -141,34 +143,12 @@ class StageSession:
 
     async def _read_upstream(self) -> None:
         while True:
-            frame = await self._receive()
+            frame = await self._upstream.recv()
             if frame.type is FrameType.CONTROL:
                 if await self._control_frame(frame):
                     return
             else:
                 await self._work_frame(frame)
-
-    async def _receive(self) -> Frame:
-        try:
-            self._deadline.is_waiting = True
-            frame = await self._streams.upstream.recv()
-            self._deadline.is_waiting = False
-        except PeerError as error:
-            raise self._upstream_lost(error) from error
-        if frame.session != self.terms.session:
-            raise self._blame(
-                Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than this stream's")
-            )
-        if frame.epoch != self.terms.route.epoch:
-            stale = f"the frame is of epoch {frame.epoch}, the route of {self.terms.route.epoch}"
-            raise self._blame(Refused(FailureCode.STALE_EPOCH, stale))
-        return frame
-
-    def _upstream_lost(self, error: PeerError) -> Exception:
-        """Upstream of the first stage is the client; further on it is a stage, and the client may still be there."""
-        if self.terms.is_first:
-            return error
-        return Refused(FailureCode.STAGE_LOST, f"the stage before is gone: {error}", self.terms.stage - 1)
 
     def _blame(self, error: Exception) -> Exception:
         return at_fault(error, self.terms)
