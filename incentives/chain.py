@@ -170,15 +170,21 @@ class Web3Chain:
 
         A log that cannot be decoded is left out: whoever made a contract emit it must not hide the others' logs.
         """
-        last = self.head().number
         with self._foreign(contract.name, name):
-            found: list[Event] = []
-            for first in range(from_block, last + 1, LOG_RANGE_BLOCKS):
-                until = min(first + LOG_RANGE_BLOCKS - 1, last)
-                topics = event_topics(contract.artifact, name, indexed)
-                query = {"address": contract.address, "topics": topics, "fromBlock": first, "toBlock": until}
-                found += _decode_logs(contract, self._eth.get_logs(query))
-            return sorted(found, key=lambda event: (event.block, event.log_index))
+            return self._logs(contract, event_topics(contract.artifact, name, indexed), from_block)
+
+    def all_events(self, contract: Contract, from_block: int) -> list[Event]:
+        """As events, of every name."""
+        with self._foreign(contract.name, "events"):
+            return self._logs(contract, [], from_block)
+
+    def _logs(self, contract: Contract, topics: list[str | None], from_block: int) -> list[Event]:
+        last, found = self.head().number, list[Event]()
+        for first in range(from_block, last + 1, LOG_RANGE_BLOCKS):
+            until = min(first + LOG_RANGE_BLOCKS - 1, last)
+            query = {"address": contract.address, "topics": topics, "fromBlock": first, "toBlock": until}
+            found += _decode_logs(contract, self._eth.get_logs(query))
+        return sorted(found, key=lambda event: (event.block, event.log_index))
 
     def _find_receipt(self, tx_hash: bytes) -> Mapping[str, Any] | None:
         try:

@@ -121,3 +121,7 @@ class Chain(Protocol):
     def events(self, contract: Contract, name: str, from_block: int, **indexed: Any) -> list[Event]:
         """Read all events of one name from a block up to the head, in order; `indexed` arguments filter by value."""
         ...
+
+    def all_events(self, contract: Contract, from_block: int) -> list[Event]:
+        """Read the events of every name from a block up to the head, in order."""
+        ...

@@ -1,5 +1,6 @@
 """Payment channels on the chain: money locked for one set of payees, settled by vouchers, collected by the payees."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from incentives.token import PermitUnsupported, Token
 from incentives.vouchers import ChannelKey, SignedVoucher
 
 RECLAIMED_AT = 2**40 - 1
+_spending: dict[tuple[str, int, str], threading.RLock] = {}
+"""One per payer of a contract, for all clients of this process: two threads must not sign two permits with one number, nor
+count on the same free balance or allowance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,17 @@ class Channels:
 
     def deposit(self, payer: Signer, amount: int) -> Sent:
         """Add to the payer's free balance, in one transaction where the token has permits."""
-        return self._with_approval(payer, amount, "deposit", amount)
+        with self._spends(payer):
+            return self._with_approval(payer, amount, "deposit", amount)
 
     def deposit_and_open(self, payer: Signer, key: ChannelKey, amount: int) -> Sent:
         """Open a channel, or add to one, with money from the payer's account; in one transaction where it can be."""
-        return self._with_approval(payer, amount, "depositAndOpen", _words(key), amount)
+        with self._spends(payer):
+            return self._with_approval(payer, amount, "depositAndOpen", _words(key), amount)
+
+    def _spends(self, payer: Signer) -> threading.RLock:
+        """Held from looking at a payer's money until the chain has what was made of it."""
+        return _spending.setdefault((self.contract.address, self._chain.chain_id, payer.address), threading.RLock())
 
     def _with_approval(self, payer: Signer, amount: int, fn: str, *args: object) -> Sent:
         spender = self.contract.address
@@ -69,9 +79,10 @@ class Channels:
 
     def fund(self, payer: Signer, key: ChannelKey, amount: int) -> Sent:
         """Open a channel, or add to one: from the free balance if that has enough, else from the payer's account."""
-        if self.free_of(payer.address) >= amount:
-            return self.open(payer, key, amount)
-        return self.deposit_and_open(payer, key, amount)
+        with self._spends(payer):
+            if self.free_of(payer.address) >= amount:
+                return self.open(payer, key, amount)
+            return self.deposit_and_open(payer, key, amount)
 
     def settle(self, sender: Signer, signed: SignedVoucher) -> Sent:
         """Move what a voucher grants into the payees' pot; anybody may."""

@@ -42,14 +42,15 @@ class RoutePrice:
         return -(-_counted(tokens) * self.per_token // PREFILL_DISCOUNT)
 
     def entry_cost(self, tokens: int, held: Sequence[int]) -> int:
-        """Like prefill_cost, where stage i has the first held[i] tokens already and is paid for the others only.
+        """Like prefill_cost, of the tokens that some stage lacks; where held is given, stage i has the first held[i] already.
 
+        A pot is divided by weights and knows no reasons: were only those paid for that lack tokens, they would get their weight of
+        their own price, and next to nothing beside a dear stage that says it has all.
         Raises: ValueError for another number of stages.
         """
-        if not any(held):
-            return self.prefill_cost(tokens)
-        owed = sum(price * max(0, _counted(tokens) - have) for price, have in zip(self.per_stage, held, strict=True))
-        return -(-owed // PREFILL_DISCOUNT)
+        if held and len(held) != len(self.per_stage):
+            raise ValueError(f"{len(held)} numbers of held positions for a route of {len(self.per_stage)} stages")
+        return self.prefill_cost(max(0, _counted(tokens) - min(held, default=0)))
 
     def session_cost(self, prompt_tokens: int, positions: int, held: Sequence[int] = ()) -> int:
         """Cost of a session's first `positions` positions: its prompt at the prefill price, the rest at the full one.

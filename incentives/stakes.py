@@ -10,6 +10,8 @@ from verification.addresses import Address, to_address
 from verification.typed_data import Domain, address_word, bytes32_word, struct_hash, typed_digest
 
 _CONSENT_TYPE = "SignerConsent(address owner,bytes32 peer)"
+_STAKE_EVENTS = frozenset({"Joined", "Bonded", "ExitStarted", "ExitCancelled", "Withdrawn", "Slashed"})
+"""Whatever changes a stake is told by one of these."""
 _NOBODY = to_address(bytes(20))
 
 
@@ -148,6 +150,11 @@ class Stakes:
             node = to_address(event.args["node"])
             identities[node] = Identity(node, to_address(event.args["signer"]), event.args["peer"])
         return identities
+
+    def stakes_changed(self, from_block: int) -> dict[Address, int]:
+        """The newest block of those since a block in which a node's stake changed, for each node whose did."""
+        events = self._chain.all_events(self.contract, from_block)
+        return {to_address(event.args["node"]): event.block for event in events if event.name in _STAKE_EVENTS}
 
     def _events(self, name: str, from_block: int | None) -> list[Event]:
         return self._chain.events(self.contract, name, self._first_block if from_block is None else from_block)

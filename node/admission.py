@@ -11,6 +11,7 @@ from incentives.payees import WHOLE_BPS, payee_words
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price, stage_price
 from incentives.signing import recover
 from incentives.vouchers import ChannelKey
+from node.advances import Advances
 from node.directory import Directory, NodeRecord
 from node.messages import Open
 from node.network import Network
@@ -25,6 +26,8 @@ from verification.routes import Route, profile_id, sampler_commitment
 MAX_ROUTE_SECONDS = 24 * 3600
 PRIORITY_MULTIPLE = 2
 """Of a stage's ask: who pays that goes before those who do not."""
+MAX_ASKING = 4
+"""Opens whose money is looked up at one time: who has none costs a question too, and vouchers share the threads that ask."""
 NEVER_OPENED = ChannelState(0, 0, 0)
 SESSION_BYTES = 16
 
@@ -107,6 +110,8 @@ class Admission:
         self._spans = spans
         self._network = network
         self._directory = directory
+        self._asking = asyncio.Semaphore(MAX_ASKING)
+        self._advances = Advances(lambda channel: network.channels.state(channel) != NEVER_OPENED)
 
     async def admit(self, opening: Open, remote: Address | None) -> Admitted:
         """Check an Open that arrived from an authenticated peer. Raises: Refused, and the errors that refusal_of translates."""
@@ -126,7 +131,8 @@ class Admission:
         first_part = price.prefill_cost(opening.prompt_tokens) + price.decode_cost(
             min(route.window, opening.max_tokens)
         )
-        funds = await self._check_chain(route, key, first_part)
+        async with self._asking:
+            funds = await self._check_chain(route, key, first_part)
         return Admitted(
             route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, funds.locked,
             funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity, funds.is_provisional,
@@ -200,7 +206,8 @@ class Admission:
     async def _check_chain(self, route: Route, key: ChannelKey, first_part: int) -> "_Funds":
         """The channel must be open, with enough for the prompt and one window, and the route not expired.
 
-        A route that takes another's place may come before its channel is mined: then the payer's free balance counts.
+        A route that takes another's place may come before its channel is mined: then the payer's free balance counts, where the
+        payer itself has signed the route; of anybody else's balance its signature says nothing.
         """
         now = (await asyncio.to_thread(self._network.chain.head)).timestamp
         if not now < route.expiry <= now + MAX_ROUTE_SECONDS:
@@ -211,7 +218,8 @@ class Admission:
         if replaces:  # read before the channel: mined in between, the money is seen in one of the two
             free = await asyncio.to_thread(self._network.channels.free_of, key.payer)
         state = await asyncio.to_thread(self._network.channels.state, route.channel)
-        if replaces and state == NEVER_OPENED and free >= first_part:
+        if replaces and state == NEVER_OPENED and free >= first_part and key.payer == key.signer:
+            await self._advances.trust(key.payer, route.channel, first_part, free)
             return _Funds(first_part, route.expiry - now, is_provisional=True)
         if state.closes_at or state.locked - state.settled < first_part:
             raise Refused(

@@ -56,7 +56,7 @@ class Load:
     seconds: float = 0.0
     """In the engine."""
     largest: int = 0
-    """Chunks of the largest pass."""
+    """Chunks that the largest pass computed."""
     rows_per_second: float = 0.0
     """A running average."""
 
@@ -190,11 +190,11 @@ class Batcher:
         began = time.perf_counter()
         outcomes = self.runner.run([job.chunk for job in jobs])
         seconds = time.perf_counter() - began
-        rows = sum(job.ready.rows for job, outcome in zip(jobs, outcomes, strict=True) if isinstance(outcome, Done))
+        done = [job.ready.rows for job, outcome in zip(jobs, outcomes, strict=True) if isinstance(outcome, Done)]
         self._ended = began + seconds
         self._alone = jobs[0].chunk.session if len(jobs) == 1 else b""
-        if rows:
-            self.load.count(len(jobs), rows, seconds)
+        if done:
+            self.load.count(len(done), sum(done), seconds)
             self._times.saw(sum(job.ready.rows for job in jobs), seconds)
         return [_finished(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
 

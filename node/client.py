@@ -8,17 +8,19 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from incentives.errors import ChainError
 from incentives.payees import Payee
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
+from node.attempts import Attempts
 from node.channel_book import OpenedChannel
 from node.client_context import ClientContext
 from node.client_errors import PriceTooHigh, PromptTooLong, SessionFailed
 from node.client_money import ClientMoney
 from node.client_session import ClientSession, Listener
 from node.diagnosis import LOOKS, diagnose, slowest
-from node.downstream import dial_node
+from node.downstream import dial_node, dial_record
 from node.errors import NodeError, NoRoute
 from node.gossip_routes import Planner
 from node.refusals import FailureCode
@@ -51,6 +53,7 @@ class Client:
         self._context = context
         self.money = ClientMoney(context.network, context.signer, context.book)
         model, minimum = context.model, context.network.deployment.params.min_stake
+        self._look_for = partial(dial_record, context.directory, context.transport)
         self.planner = Planner(context.directory, context.gossip, model.manifest, model.profile, minimum)
 
     async def open(self, request: Request, on_recovery: Listener | None = None) -> ClientSession:
@@ -86,7 +89,7 @@ class Client:
     async def slowest(self, run: RouteRun, seconds_per_token: float) -> SessionFailed | None:
         """See Opener."""
         records = await self._context.directory.records()
-        return await slowest(run, self._context.transport, records, seconds_per_token / LOOKS)
+        return await slowest(run, self._look_for, records, seconds_per_token / LOOKS)
 
     async def elsewhere(self, session: ClientSession, slow: SessionFailed) -> RouteRun | None:
         """See Opener."""
@@ -127,43 +130,41 @@ class Client:
         """The first route that all its stages accept, without the first set of nodes, or the next one, and so on.
 
         A node that is lost on the way is left out of what is tried after it; one that only said no, or whose neighbour
-        said so, gives two sets more to leave out. Raises: SessionFailed, NoRoute, PriceTooHigh, ChainError.
+        said so, gives two sets more to leave out. at_once: for a session that was accepted before, which comes back to a
+        busy node where nobody else is left. Raises: SessionFailed, NoRoute, PriceTooHigh, ChainError.
         """
         problem: NodeError = NoRoute([], self._context.model.num_blocks)
+        attempts = Attempts(to_try)
         for attempt in range(1, MAX_ROUTE_ATTEMPTS + 1):
             stages: tuple[RouteStage, ...] = ()
-            while to_try and not stages:
+            while attempts and not stages:
                 try:
-                    stages = await self._plan(to_try[0], request, kept)
+                    stages = await self._plan(attempts.excluded, request, kept)
                 except (NoRoute, PriceTooHigh) as error:
                     problem = error if isinstance(problem, NoRoute) else problem
-                    to_try.pop(0)
+                    attempts.drop()
             if not stages:
                 break
-            lost_before = self.planner.shunned.nodes()
+            await attempts.due([stage.node for stage in stages])
+            lost_before, excluded = self.planner.shunned.nodes(), attempts.excluded
             try:
                 return await self._open_on(stages, wanted(), at_once=at_once)
             except PriceTooHigh as error:
                 problem = error if isinstance(problem, NoRoute) else problem
-                to_try.pop(0)
+                attempts.drop()
             except SessionFailed as error:
                 log.warning("attempt %d: %s", attempt, error)
                 problem = error
                 suspects = self._suspects(error, stages)
                 if not self.planner.shunned.nodes() - lost_before:
-                    excluded = to_try.pop(0)
-                    to_try[:0] = [more for suspect in suspects if (more := excluded | {suspect}) not in to_try]
-                    if (
-                        at_once and error.code == FailureCode.BUSY
-                    ):  # a session that was accepted does not give up so soon
-                        to_try.append(excluded)
-                if at_once:
-                    await asyncio.sleep(error.retry_after_ms / 1000)
+                    attempts.divide(suspects)
+                    if at_once and error.code == FailureCode.BUSY:  # who was accepted does not give up so soon
+                        attempts.come_back(excluded, suspects[0], error.retry_after_ms)
         raise problem
 
     async def diagnose(self, run: RouteRun) -> SessionFailed | None:
         """See Opener."""
-        return await diagnose(run, self._context.transport, await self._context.directory.records())
+        return await diagnose(run, self._look_for, await self._context.directory.records())
 
     async def retire(self, run: RouteRun) -> None:
         """See Opener."""

@@ -50,7 +50,8 @@ class ClientMoney:
 
     async def _open(self, planned: OpenedChannel, need: int) -> None:
         try:
-            await asyncio.to_thread(self._network.channels.open, self._signer, planned.key, need)
+            # several routes may count on one reserve; without their channels the nodes would not trust this payer for a while
+            await asyncio.to_thread(self._network.channels.fund, self._signer, planned.key, need)
         except ChainError as error:  # the stages stop by themselves after W tokens
             log.warning("channel %s could not be opened: %s", planned.channel.hex()[:16], error)
         finally:

@@ -7,7 +7,7 @@ are held up between the two.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node.client_errors import SessionFailed
@@ -16,10 +16,12 @@ from node.errors import NodeError
 from node.messages import Failure, Probe, Progress, message_frame, message_of
 from node.refusals import FailureCode
 from node.route_run import RouteRun
-from node.transport import Transport
+from node.transport import Stream
 from node.wire import FrameType
 from verification.addresses import Address
 
+Dial = Callable[[NodeRecord], Awaitable[Stream]]
+"""Opens a stream to a node, wherever it is now. Raises: PeerError's leaves."""
 PROBE_SECONDS = 1.5
 LOOKS = 5
 AGAIN_SECONDS = 1.0
@@ -43,28 +45,28 @@ class Ended:
 Finding = Progress | Silent | Ended
 
 
-async def diagnose(run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord]) -> SessionFailed | None:
+async def diagnose(run: RouteRun, dial: Dial, records: Mapping[Address, NodeRecord]) -> SessionFailed | None:
     """The failure of the stage that holds the session up; None where all are alive and something moves or waits its turn."""
-    first = await _look(run, transport, records)
+    first = await _look(run, dial, records)
     if (failure := _not_there(run, first)) is not None:
         return failure
     await asyncio.sleep(AGAIN_SECONDS)
-    second = await _look(run, transport, records)
+    second = await _look(run, dial, records)
     return _not_there(run, second) or _stuck(run, first, second)
 
 
-async def _look(run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord]) -> list[Finding]:
+async def _look(run: RouteRun, dial: Dial, records: Mapping[Address, NodeRecord]) -> list[Finding]:
     stages = run.opened.route.stages
-    asked = [_ask(run, transport, records.get(stage.node), place) for place, stage in enumerate(stages)]
+    asked = [_ask(run, dial, records.get(stage.node), place) for place, stage in enumerate(stages)]
     return list(await asyncio.gather(*asked))
 
 
-async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None, stage: int) -> Finding:
+async def _ask(run: RouteRun, dial: Dial, record: NodeRecord | None, stage: int) -> Finding:
     if record is None:
         return Silent("it has left the directory")
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            stream = await transport.dial(record.endpoint, record.peer)
+            stream = await dial(record)
             async with stream:
                 await stream.send(message_frame(Probe(run.opened.digest, stage), run.opened.route.nonce[:16]))
                 frame = await stream.recv()
@@ -83,7 +85,7 @@ async def _ask(run: RouteRun, transport: Transport, record: NodeRecord | None, s
 
 
 async def slowest(
-    run: RouteRun, transport: Transport, records: Mapping[Address, NodeRecord], pause: float
+    run: RouteRun, dial: Dial, records: Mapping[Address, NodeRecord], pause: float
 ) -> SessionFailed | None:
     """The stage that has the session's work in hand most of the times that one looks; None where there is none such.
 
@@ -91,7 +93,7 @@ async def slowest(
     """
     in_hand: Counter[int] = Counter()
     for _ in range(LOOKS):
-        for stage, finding in enumerate(await _look(run, transport, records)):
+        for stage, finding in enumerate(await _look(run, dial, records)):
             in_hand[stage] += isinstance(finding, Progress) and finding.received > finding.computed
         await asyncio.sleep(pause)
     stage, times = in_hand.most_common(1)[0]

@@ -1,7 +1,7 @@
 """Who serves which blocks: read from the chain's events, anchored in the stake behind each node.
 
 Events are read once; after that only those since the first reading, and of a few blocks before it, where a re-org may still
-change what was there.
+change what was there. A stake is asked for again when an event says that it changed.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from incentives.stakes import Announcement, Identity
+from incentives.stakes import Announcement, Identity, StakeRecord
 from node.errors import UnknownNode
 from node.network import Network
 from sharding.errors import SpanError
@@ -20,6 +20,8 @@ REFRESH_SECONDS = 5.0
 UNKNOWN_REFRESH_SECONDS = 0.5
 REORG_BLOCKS = 64
 """How deep a re-org is noticed at once; a deeper one at the next whole reading."""
+NO_CHANGE = -1
+"""Of a stake, in the blocks that are read again."""
 MAX_NEW_BLOCKS = 5_000
 """As many as a request for logs takes; past them everything is read again."""
 
@@ -45,16 +47,31 @@ class NodeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Base:
-    """All events up to a head, and the first block of those that are read again each time."""
+class _Events:
+    """The newest of each node, and the first block of those that are read again each time."""
 
-    head: int
     first: int
     identities: dict[Address, Identity]
     announcements: dict[Address, Announcement]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """All events up to a head."""
+
+    head: int
+    events: _Events
     doubtful_identities: frozenset[Address]
     """Nodes whose newest event lies in the blocks that are read again: where it is gone then, there was a re-org."""
     doubtful_announcements: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A stake that no re-org will change, and the block of the newest change that it was read after."""
+
+    stake: StakeRecord
+    changed: int
 
 
 class ChainView:
@@ -63,36 +80,49 @@ class ChainView:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._base: _Base | None = None
+        self._settled: dict[Address, _Settled] = {}
 
     def read(self) -> dict[Address, NodeRecord]:
         """Build the directory from events and current stakes; what one node announces never hides another. Raises: ChainError."""
-        identities, announcements = self._events()
-        records = {}
-        for announcement in announcements.values():
-            identity, span = identities.get(announcement.node), _span(announcement)
+        head = self._network.chain.head().number
+        events, records = self._events(head), {}
+        changed = self._network.stakes.stakes_changed(events.first)
+        for node, announcement in events.announcements.items():
+            identity, span = events.identities.get(node), _span(announcement)
             if identity is not None and span is not None:
-                records[announcement.node] = _record(self._network, announcement, identity, span)
+                stake = self._stake(node, changed.get(node, NO_CHANGE), head)
+                records[node] = _record(announcement, identity, span, stake)
         return records
 
-    def _events(self) -> tuple[dict[Address, Identity], dict[Address, Announcement]]:
-        head, base, stakes = self._network.chain.head().number, self._base, self._network.stakes
-        if base is None or not base.head <= head < base.first + MAX_NEW_BLOCKS:
+    def _stake(self, node: Address, changed: int, head: int) -> StakeRecord:
+        known = self._settled.get(node)
+        if known is not None and known.changed == changed:
+            return known.stake
+        stake = self._network.stakes.stake_of(node)
+        if changed <= head - REORG_BLOCKS:
+            self._settled[node] = _Settled(stake, changed)
+        return stake
+
+    def _events(self, head: int) -> _Events:
+        base, stakes = self._base, self._network.stakes
+        if base is None or not base.head <= head < base.events.first + MAX_NEW_BLOCKS:
             return self._read_all(head)
-        identities = stakes.identities(base.first)
-        announcements = {each.node: each for each in stakes.announcements(base.first)}
+        old = base.events
+        identities = stakes.identities(old.first)
+        announcements = {each.node: each for each in stakes.announcements(old.first)}
         if not (base.doubtful_identities <= identities.keys() and base.doubtful_announcements <= announcements.keys()):
             return self._read_all(head)
-        return base.identities | identities, base.announcements | announcements
+        return _Events(old.first, old.identities | identities, old.announcements | announcements)
 
-    def _read_all(self, head: int) -> tuple[dict[Address, Identity], dict[Address, Announcement]]:
+    def _read_all(self, head: int) -> _Events:
         stakes, first = self._network.stakes, max(0, head + 1 - REORG_BLOCKS)
+        self._settled.clear()
         identities = stakes.identities()
         announcements = {each.node: each for each in stakes.announcements()}
         doubtful = frozenset(node for node, each in announcements.items() if each.block >= first)
-        self._base = _Base(
-            head, first, identities, announcements, frozenset(stakes.identities(first)) & identities.keys(), doubtful
-        )
-        return identities, announcements
+        events = _Events(first, identities, announcements)
+        self._base = _Base(head, events, frozenset(stakes.identities(first)) & identities.keys(), doubtful)
+        return events
 
 
 def _nobody_moved(_node: Address) -> str | None:
@@ -159,8 +189,7 @@ def _span(announcement: Announcement) -> Span | None:
         return None
 
 
-def _record(network: Network, announcement: Announcement, identity: Identity, span: Span) -> NodeRecord:
-    stake = network.stakes.stake_of(announcement.node)
+def _record(announcement: Announcement, identity: Identity, span: Span, stake: StakeRecord) -> NodeRecord:
     return NodeRecord(
         node=announcement.node,
         signer=identity.signer,

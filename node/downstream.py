@@ -5,9 +5,10 @@ import logging
 import time
 from dataclasses import dataclass
 
+from incentives.errors import ChainError
 from node.admission import Admitted
-from node.directory import Directory
-from node.errors import MalformedMessage, NodeError, PeerUnreachable
+from node.directory import Directory, NodeRecord
+from node.errors import CertificateMismatch, MalformedMessage, NodeError, PeerUnreachable
 from node.messages import Accept, Accepted, Failure, Open, for_stage, message_frame, message_of
 from node.refusals import FailureCode, Refused, opening_seconds
 from node.transport import Stream, Transport
@@ -50,15 +51,34 @@ async def open_downstream(
 
 
 async def dial_node(directory: Directory, transport: Transport, node: Address) -> Stream:
-    """Dial a node; where nobody answers, look whether it has moved since. Raises: UnknownNode, PeerError's leaves."""
-    record, asked = await directory.record(node), time.monotonic()
+    """Dial a node wherever it is now. Raises: UnknownNode, PeerError's leaves, ChainError."""
+    return await dial_record(directory, transport, await directory.record(node))
+
+
+async def dial_record(directory: Directory, transport: Transport, record: NodeRecord) -> Stream:
+    """Dial a node; where nobody answers, or another node has its port now, look whether it has moved since.
+
+    Raises: PeerError's leaves.
+    """
+    asked = time.monotonic()
     try:
         return await transport.dial(record.endpoint, record.peer)
-    except PeerUnreachable:
-        moved = (await directory.records(newer_than=asked - FRESH_SECONDS)).get(node)
-        if moved is None or moved.endpoint == record.endpoint:
+    except (PeerUnreachable, CertificateMismatch):
+        moved = await _moved(directory, record, asked - FRESH_SECONDS)
+        if moved is None:
             raise
     return await transport.dial(moved.endpoint, moved.peer)
+
+
+async def _moved(directory: Directory, record: NodeRecord, newer_than: float) -> NodeRecord | None:
+    """What the chain says of a node that is not where its record leads; None where that is no news."""
+    try:
+        found = (await directory.records(newer_than=newer_than)).get(record.node)
+    except ChainError as error:
+        log.info("whether %s has moved cannot be asked: %s", record.node, error)
+        return None
+    same = found is None or (found.endpoint, found.peer) == (record.endpoint, record.peer)
+    return None if same else found
 
 
 async def _exchange(stream: Stream, opening: Open, admitted: Admitted, index: int) -> Downstream:

@@ -10,9 +10,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from incentives.errors import ChainError
+from incentives.errors import ChainError, IncentivesError
 from node.directory import Directory, NodeRecord
 from node.errors import ClosedHere, MalformedMessage, NodeError, PeerClosed, PeerError, PeerRefused
 from node.gossip_author import Author
@@ -25,6 +25,7 @@ from node.refusals import FailureCode, Refused
 from node.transport import Stream, Transport
 from node.wire import Frame
 from verification.addresses import Address
+from verification.errors import VerificationError
 from verification.node_records import ServiceRecord
 
 log = logging.getLogger(__name__)
@@ -36,23 +37,14 @@ WIDE = 16
 """Told at once what cannot wait."""
 LOOK_SECONDS = 1.0
 """Between two looks at this node's own load."""
+FAREWELL_SECONDS = 0.5
+"""How long a node that stops may be kept by telling others."""
 STALE_SECONDS = 5.0
 """A reader's book that is older is brought up to date before it is used."""
 READ_SECONDS = 0.3
 """How long a request may be held up for that."""
 SILENT_SECONDS = 15.0
 """How long a peer that did not answer is left alone, where there are others; and a chain."""
-
-
-class MovableBook(RecordBook):
-    """Records may name a newer endpoint than the chain does: its TLS key must be the chain's, so nobody is led to another node.
-
-    A restarted node is found before its announcement is mined. A stolen hot key gains nothing: it may announce on the chain too.
-    """
-
-    def _objection(self, record: ServiceRecord) -> str | None:
-        chain = self._chain.get(record.node)
-        return super()._objection(record if chain is None else replace(record, endpoint=chain.endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +67,7 @@ class Gossip:
 
     def __init__(self, parts: GossipParts) -> None:
         self._parts = parts
-        self.book = MovableBook(parts.network.hello_domain, parts.network.deployment.params.min_stake)
+        self.book = RecordBook(parts.network.hello_domain, parts.network.deployment.params.min_stake)
         self.author: Author | None = None
         """Signs this node's records; a client has none."""
         self.on_round_trip: Callable[[Address, float], object] = _unheard
@@ -100,6 +92,10 @@ class Gossip:
         """The records that count now."""
         return self.book.live(time.time())
 
+    def record(self, node: Address) -> ServiceRecord | None:
+        """One node's record, while it counts."""
+        return self.book.get(node, time.time())
+
     async def run(self) -> None:
         """Publish and exchange until cancelled; nothing that a peer or the chain does ends it."""
         next_round = 0.0
@@ -108,7 +104,7 @@ class Gossip:
                 if await self.publish() or time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._parts.round_seconds
                     await self.round()
-            except (NodeError, ChainError) as error:
+            except (NodeError, IncentivesError, VerificationError) as error:  # its own record, too
                 log.info("no records were exchanged: %s", error)
             await self._pause(min(LOOK_SECONDS, self._parts.round_seconds))
 
@@ -123,8 +119,14 @@ class Gossip:
         self._news.clear()
 
     async def publish(self) -> bool:
-        """Put a new record of this node into the book; returns whether one was due. Raises: ChainError, RecordRefused."""
+        """Put a new record of this node into the book; returns whether one was due.
+
+        Raises: ChainError, RecordRefused, MalformedRecord; InvalidSignature where the chain names another key for this node.
+        """
         await self._anchor()
+        return await self._write()
+
+    async def _write(self) -> bool:
         if self.author is None:
             return False
         signed = await self.author.write(self.book.get(self.author.service.node, time.time()))
@@ -137,9 +139,18 @@ class Gossip:
         return sum(await asyncio.gather(*(self._exchange(each) for each in chosen)))
 
     async def spread(self) -> None:
-        """Publish what is due, and tell many at once. Raises: ChainError, RecordRefused, MalformedRecord."""
+        """Publish what is due, and tell many at once. Raises: as publish."""
         await self.publish()
         await self.round(WIDE)
+
+    async def farewell(self) -> None:
+        """Tell many what is due, by the chain as it was seen last: for a node that stops, and has no time to be refused."""
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                if await self._write():
+                    await asyncio.gather(*(self._exchange(each) for each in self._choose(WIDE)))
+        except (NodeError, IncentivesError, VerificationError, TimeoutError) as error:
+            log.info("not everybody was told that this node stops: %s", error)
 
     async def reach(self, nodes: Collection[Address], seconds: float) -> frozenset[Address]:
         """Exchange with each of these; returns those that answered in time, be it that they are busy. Raises: ChainError."""

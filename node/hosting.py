@@ -127,8 +127,9 @@ class Hosting:
         Raises: ShardingError where blocks cannot be loaded; nothing has changed then.
         """
         async with self._changing:
-            self._check_old()
             spans, made = apart(spans), list[Hosted]()
+            if spans != tuple(hosted.span for hosted in self._current):  # else closed blocks are opened again
+                self._check_old()
             for span, cache_bytes in by_blocks(self._means.cache_bytes, spans).items():
                 hosted = self._as_it_is(span, cache_bytes)
                 if hosted is None:
@@ -158,9 +159,13 @@ class Hosting:
         return None
 
     async def _load(self, span: Span, cache_bytes: int, made: Sequence[Hosted]) -> Engine:
-        """Beside the compute thread, which serves meanwhile."""
+        """Beside the compute thread, which serves meanwhile. Raises: ShardingError, also where there is no memory left."""
         have = [hosted.engine for hosted in (*made, *self._current, *self._old)]
-        return await asyncio.to_thread(self._means.load, span, cache_bytes, have)
+        try:
+            return await asyncio.to_thread(self._means.load, span, cache_bytes, have)
+        except (MemoryError, OSError, RuntimeError) as error:  # torch says RuntimeError where it gets no memory
+            text = f"blocks {span} cannot be loaded ({error}); see to the model's files and to free memory"
+            raise EngineError(text) from error
 
     def _hosted(self, engine: Engine, cache_bytes: int, spans: Sequence[Span]) -> Hosted:
         swap_bytes = by_blocks(self._means.swap_bytes, spans)[engine.span]

@@ -74,6 +74,14 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """So many sessions may be parked; past that the one that was parked first is freed, and its client replays it."""
+
+    sessions: int = 128
+    per_client: int = 32
+
+
+@dataclass(frozen=True, slots=True)
 class _Running:
     route: bytes
     supersede: Callable[[], None]
@@ -85,12 +93,14 @@ class Shelf:
     """The sessions of one node that are running or kept for a next route."""
 
     def __init__(
-        self, free: Callable[[bytes], Awaitable[None]], log_bytes: int, keep_seconds: float = KEEP_SECONDS
-    ) -> None:
+        self, free: Callable[[bytes], Awaitable[None]], log_bytes: int, keep_seconds: float = KEEP_SECONDS,
+        room: Room | None = None,
+    ) -> None:  # fmt: skip
         """free: gives back what the engine holds of a session by name."""
         self._free = free
         self._budget = LogBudget(log_bytes)
         self._keep_seconds = keep_seconds
+        self._room = Room() if room is None else room
         self._parked: dict[SessionKey, Kept] = {}
         self._timers: dict[SessionKey, asyncio.TimerHandle] = {}
         self._running: dict[SessionKey, _Running] = {}
@@ -134,6 +144,7 @@ class Shelf:
         try:
             if keep:
                 self._park(kept)
+                await self._make_room(kept.key.client)
             else:
                 await self._release(kept)
         finally:
@@ -144,6 +155,18 @@ class Shelf:
         self._parked[kept.key] = kept
         loop = asyncio.get_running_loop()
         self._timers[kept.key] = loop.call_later(self._keep_seconds, self._expire, kept)
+
+    async def _make_room(self, client: Address) -> None:
+        """A parked session holds no place: without a bound one client could fill the cache with such."""
+        all_parked = list(dict.fromkeys((key.client, key.nonce) for key in self._parked))
+        own = [each for each in all_parked if each[0] == client]
+        too_many = {
+            *own[: max(0, len(own) - self._room.per_client)],
+            *all_parked[: max(0, len(all_parked) - self._room.sessions)],
+        }
+        for key in [each for each in self._parked if (each.client, each.nonce) in too_many]:
+            if (kept := self._unpark(key)) is not None:
+                await self._release(kept)
 
     def _expire(self, kept: Kept) -> None:
         self._timers.pop(kept.key, None)

@@ -230,12 +230,19 @@ class NodeProcess:
         log.info("drained: no session is left")
         stop.set()
 
+    async def _say_farewell(self, server: StageServer) -> None:
+        """Else clients would come, and others rely on this node's blocks, for as long as its last record counts."""
+        server.draining = True
+        if self._gossip is not None:
+            await self._gossip.farewell()
+
     async def close(self) -> None:
-        """Close streams, free the engine, release the data directory."""
+        """Say farewell, close streams, free the engine, release the data directory."""
         self._cancelled.set()
         if self._placing is not None:
             await self._placing.close()
         if self._server is not None:
+            await self._say_farewell(self._server)
             await self._server.close()
         if self._transport is not None:
             await self._transport.close()

@@ -6,7 +6,7 @@ from node.admission import Admission, Admitted
 from node.claims import COMING_BACK, Claims
 from node.downstream import Downstream, dial_node, open_downstream
 from node.hosting import Hosting
-from node.kept import Kept, SessionKey, Shelf
+from node.kept import Kept, Room, SessionKey, Shelf
 from node.messages import Accept, Accepted, Open, amount_bytes, message_frame
 from node.neighbours import Neighbours
 from node.refusals import FailureCode, Refused
@@ -30,7 +30,8 @@ class OpenSessions:
         self._hosting = hosting
         self._admission = Admission(context.terms, context.network, context.directory, lambda: hosting.all_spans)
         self._claims = Claims(limits.sessions, limits.sessions_per_client)
-        self._shelf = Shelf(hosting.leave, limits.log_bytes, limits.keep_seconds)
+        room = Room(COMING_BACK * limits.sessions, COMING_BACK * limits.sessions_per_client)
+        self._shelf = Shelf(hosting.leave, limits.log_bytes, limits.keep_seconds, room)
         self._running: dict[bytes, dict[int, StageSession]] = {}
         self.idle = asyncio.Event()
         """Set while no route runs."""

@@ -45,6 +45,7 @@ class Placing:
         self._hurried = False
         self._failures = 0
         self._rests_until = 0.0
+        self._leaves = False
         self.joined = asyncio.Event()
         """Set once the first blocks are served."""
 
@@ -73,7 +74,8 @@ class Placing:
     async def _look_safely(self) -> None:
         try:
             async with self._looking:
-                await self.look()
+                if not self._leaves:
+                    await self.look()
         except TROUBLE as error:
             if isinstance(error, ShardingError) and not self.joined.is_set():
                 raise
@@ -89,7 +91,9 @@ class Placing:
         view, world = self._everybody(), self._lookout.world()
         self._hurry(view, world)
         done = own.phase is Phase.DRAINING and not self._parts.host.retiring_sessions
-        await self._go_on(step(self._parts.node, view, world, self._parts.clock(), done=done, silent=silent))
+        node, at = self._parts.node, self._parts.clock()
+        # for many blocks this takes half a second, for which no session may wait
+        await self._go_on(await asyncio.to_thread(step, node, view, world, at, done=done, silent=silent))
         if self.holding.phase is Phase.LOADING:
             await self._load()
 
@@ -143,7 +147,8 @@ class Placing:
                 return
             spans = await self._take_back(kept)
         self._become(Holding(own.offer, spans, Phase.SERVING, self._parts.clock()))
-        self._talk(self._parts.served(spans))
+        if spans:
+            self._talk(self._parts.served(spans))
 
     async def _take_back(self, kept: tuple[Span, ...]) -> tuple[Span, ...]:
         """Open blocks again that are in memory; returns what is open then."""
@@ -161,8 +166,14 @@ class Placing:
         pause = min(FAILED_SECONDS * 2 ** min(self._failures - 1, 10), MOST_FAILED_SECONDS)
         self._rests_until = self._parts.clock() + pause
 
+    def stop(self) -> None:
+        """The node goes now, with `run` cancelled: its claim is that nobody is to rely on its blocks. Whoever stops it says so."""
+        self._leaves = True
+        self.holding = leave(self.holding, self._parts.clock())
+
     async def leave(self, seconds: float) -> None:
-        """Say that the node goes, and serve until others hold its blocks or the time is up."""
+        """Say that the node goes, and serve until others hold its blocks or the time is up. It claims and moves no more."""
+        self._leaves = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 async with self._looking:

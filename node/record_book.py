@@ -2,6 +2,9 @@
 
 Hiding another's record must cost more than it brings: a record counts only under a stake, it displaces only its own node's
 older one or, in a full book, nodes with less at stake; and each record of a message stands or falls alone.
+
+A record may name another endpoint than the chain does: a restarted node is found before its announcement is mined. The TLS key
+must be the chain's, so nobody is led to another node; and whoever steals a hot key may announce on the chain too.
 """
 
 from collections.abc import Mapping
@@ -172,8 +175,8 @@ class RecordBook:
             return "the chain does not know this owner; join first"
         if chain.bonded < self._minimum_stake:
             return f"{chain.bonded} is at stake, {self._minimum_stake} is needed; add to the stake"
-        if (record.peer, record.endpoint) != (chain.peer, chain.endpoint):
-            return "the chain names another peer or endpoint; announce the new one first"
+        if record.peer != chain.peer:
+            return "the chain names another TLS key; rotate to the new one first"
         return None
 
     def _check_time(self, record: ServiceRecord, now: float) -> None:

@@ -98,10 +98,11 @@ class SelfPlacing:
         await self._placing.leave(seconds)
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more, and claim no more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._placing.stop()
 
     def _plan(self) -> Holding:
         try:

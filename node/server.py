@@ -26,6 +26,8 @@ FIRST_FRAME_SECONDS = 5.0
 """A stream that opens says what for."""
 QUIET_SECONDS = 5.0
 """Without a session, after which none will come back to a node that leaves."""
+LAST_SECONDS = 3600.0
+"""How long a node that leaves serves those that come back to it: two sessions that did so by turns would hold it for ever."""
 
 _PEERS_FAULT = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
 """What a peer can cause: it is told, and no line of the log is spent on it."""
@@ -56,7 +58,7 @@ class StageServer:
     async def drain(self, grace_seconds: float) -> None:
         """Take no new sessions, let those that run finish, ask what is left after a while to go on elsewhere; return when all have.
 
-        A session that comes back, because no other node can go on with it, is served to its end.
+        A session that comes back, because no other node can go on with it, is served to its end, if that comes in an hour.
         """
         self.draining = True
         idle = self._sessions.idle
@@ -64,9 +66,13 @@ class StageServer:
             async with asyncio.timeout(grace_seconds):
                 await idle.wait()
         self._sessions.move_all()
-        while not idle.is_set():
-            await idle.wait()
-            await asyncio.sleep(QUIET_SECONDS)
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                while not idle.is_set():
+                    await idle.wait()
+                    await asyncio.sleep(QUIET_SECONDS)
+        except TimeoutError:
+            log.warning("%d sessions came back again and again and are left now", self.active_sessions)
 
     @property
     def draining(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from incentives.errors import ChainError
 from incentives.vouchers import SignedVoucher, Voucher, check_voucher
 from node.admission import Admitted
+from node.advances import MINED_SECONDS
 from node.batcher import Batcher
 from node.credit import SessionCredit
 from node.kept import Kept
@@ -19,8 +20,6 @@ from verification.work import session_work
 
 SHORTEST_CHANNEL_WATCH, LONGEST_CHANNEL_WATCH = 1.0, 30.0
 PROVISIONAL_WATCH = 0.25
-MINED_SECONDS = 30.0
-"""How long a session whose credit is used up waits for its channel to be on the chain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class WssListener:
         self._server: asyncio.Server | None = None
         self._deadlines: dict[web.RequestHandler, TimerHandle] = {}
         self._meeting: Counter[str] = Counter()
-        self._pipes: set[WebSocketPipe] = set()
+        self._pipes: dict[WebSocketPipe, str] = {}
 
     async def open(self, host: str, port: int) -> None:
         """Bind and serve. Raises: PortInUse, ListenFailed."""
@@ -87,7 +87,9 @@ class WssListener:
             return HTTPStatus.NOT_FOUND
         if request.method != "GET" or not web.WebSocketResponse().can_prepare(request).ok:
             return HTTPStatus.UPGRADE_REQUIRED
-        if self._meeting[request.remote or ""] >= self._settings.max_handshakes_per_ip:
+        address = request.remote or ""
+        silent = sum(pipe.is_silent for pipe, other in self._pipes.items() if other == address)
+        if self._meeting[address] >= self._settings.max_handshakes_per_ip or silent >= self._settings.max_silent_per_ip:
             return HTTPStatus.TOO_MANY_REQUESTS
         if self._meeting.total() + len(self._pipes) >= self._settings.max_streams:
             return HTTPStatus.SERVICE_UNAVAILABLE
@@ -113,10 +115,10 @@ class WssListener:
             pipe, remote=introduced.address,
             send_limit=introduced.send_limit, receive_limit=self._settings.max_payload,
         )  # fmt: skip
-        await self._serve(stream, pipe)
+        await self._serve(stream, pipe, address)
 
-    async def _serve(self, stream: FrameStream, pipe: WebSocketPipe) -> None:
-        self._pipes.add(pipe)
+    async def _serve(self, stream: FrameStream, pipe: WebSocketPipe, address: str) -> None:
+        self._pipes[pipe] = address
         try:
             await self._handler(stream)
         except NodeError as error:
@@ -126,7 +128,7 @@ class WssListener:
             await pipe.close(CloseCode.INTERNAL, "internal error")
         finally:
             await pipe.close(CloseCode.NORMAL, "")
-            self._pipes.discard(pipe)
+            self._pipes.pop(pipe, None)
 
     async def close(self) -> None:
         """See Listener."""

@@ -40,6 +40,8 @@ class WssSettings:
     max_streams: int = 256
     max_handshakes_per_ip: int = 32
     """Unfinished ones at one time."""
+    max_silent_per_ip: int = 64
+    """Streams that are open and say nothing yet: else whoever opens them without end leaves no room for others."""
 
     @property
     def max_message(self) -> int:
@@ -57,6 +59,7 @@ class WebSocketPipe:
         self._inbox = Inbox(settings.max_message)
         self._reader = asyncio.create_task(self._read())
         self._loop = asyncio.get_running_loop()
+        self._received = 0
         self._sending = 0
         self._progress = self._loop.time()
         self._watch = self._loop.call_later(settings.send_timeout / WATCHES, self._check_sending)
@@ -89,6 +92,11 @@ class WebSocketPipe:
         elif not self._reader.done():
             self._watch = self._loop.call_later(self._settings.send_timeout / WATCHES, self._check_sending)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come but the first message, which is the handshake's."""
+        return self._received <= 1
+
     async def receive(self) -> bytes | bytearray:
         """See Pipe."""
         return await self._inbox.take()
@@ -110,6 +118,7 @@ class WebSocketPipe:
         """Move messages into the inbox until the WebSocket ends, then say how it did."""
         try:
             while (message := await self._socket.receive()).type is WSMsgType.BINARY:
+                self._received += 1
                 await self._inbox.put(message.data)
             self._inbox.end(self._ending_of(message))
             if message.type is WSMsgType.TEXT:

@@ -2,7 +2,8 @@
 
 A session that finds no free page takes those of one that may be set aside: one without work in this pass before one with,
 then one of lower priority, then a younger one. What is set aside is copied out whole and copied back before its next chunk:
-no number changes. While there is memory to set aside, the oldest session of the highest priority can always go on.
+no number changes. Where there is no memory for that, the last in rank give their caches up, for the oldest session of the
+highest priority, which so can always go on, or where nobody in a pass can; they begin again from their first position.
 """
 
 from collections import OrderedDict
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sharding.engine import Chunk, Engine, SavedSession
-from sharding.errors import EngineError, PoolFull, SessionExists, UnknownSession
+from sharding.errors import EngineError, PoolFull, SessionExists
 from sharding.paging import pages_for
 from sharding.span import Span
+from sharding.tenants import Tenants
 
 DEFAULT_SWAP_BYTES = 256 << 20
 
@@ -41,24 +43,14 @@ class Waiting:
 Outcome = Done | Failed | Waiting
 
 
-@dataclass(slots=True)
-class _Tenant:
-    """A session that was opened: its place in the queue, and what it was promised."""
-
-    age: int
-    priority: int
-    promised: int
-
-
 class BatchRunner:
     """Opens, runs and closes sessions on one engine, setting some aside in swap_bytes of memory where pages are short."""
 
     def __init__(self, engine: Engine, swap_bytes: int = DEFAULT_SWAP_BYTES) -> None:
         self.engine = engine
         self._swap_bytes = swap_bytes
-        self._tenants: dict[bytes, _Tenant] = {}
+        self._tenants = Tenants()
         self._aside: OrderedDict[bytes, SavedSession] = OrderedDict()
-        self._ages = 0
         self._spoken_for = 0
         """Free pages that chunks of this pass will take when they are computed."""
 
@@ -88,8 +80,7 @@ class BatchRunner:
         if pages_for(promised) > self.unpromised_pages:
             raise PoolFull(session, pages_for(promised), max(0, self.unpromised_pages))
         self.engine.open(session, capacity, span)
-        self._ages += 1
-        self._tenants[session] = _Tenant(self._ages, priority, promised)
+        self._tenants.enter(session, priority, promised)
 
     def close(self, session: bytes) -> None:
         """Free everything of a session; closing what is not open does nothing."""
@@ -102,12 +93,19 @@ class BatchRunner:
         return self.engine.length(session) if saved is None else saved.length
 
     def go_back(self, session: bytes, length: int, capacity: int) -> None:
-        """Forget positions from length on, and change the capacity. Raises UnknownSession, ShapeMismatch, CacheFull, PoolFull."""
+        """Forget positions from length on, and change the capacity. Raises UnknownSession, ShapeMismatch, CacheFull, PoolFull.
+
+        PoolFull also where the session gave its cache up, for as long as there is no room for as much as it had.
+        """
+        tenant = self._tenants.find(session)
+        if tenant.lost and (length > self.length(session) or self.unpromised_pages < 0):
+            raise PoolFull(session, pages_for(tenant.lost), max(0, self.unpromised_pages))
         if session in self._aside:
             self._make_room(session, 0, ())
             self._bring_back(session, 0)
         self.engine.truncate(session, length)
         self.engine.resize(session, capacity)
+        tenant.lost = 0
 
     def save(self, session: bytes) -> SavedSession:
         """A copy of the session, which stays open. Raises UnknownSession."""
@@ -119,37 +117,58 @@ class BatchRunner:
         return self.engine.adopt(session, keys)
 
     def publish(self, session: bytes, keys: Sequence[bytes]) -> None:
-        """Like Engine's, but of a session that is set aside nothing is remembered. Raises UnknownSession, ShapeMismatch."""
-        if session not in self._aside:
+        """Like Engine's, but of a session that has no pages now nothing is remembered. Raises UnknownSession, ShapeMismatch."""
+        if session not in self._aside and not self._tenants.find(session).lost:
             self.engine.publish(session, keys)
 
     def run(self, batch: Sequence[Chunk]) -> list[Outcome]:
         """Compute a batch of different sessions; one that fails or waits does not hold up the others."""
+        order = sorted(batch, key=lambda chunk: self._tenants.rank(chunk.session))
+        outcomes = self._prepared(order)
+        first = next((chunk for chunk in order if isinstance(outcomes.get(chunk.session), Waiting)), None)
+        if first is not None and self._may_take(first, is_stuck=len(outcomes) == len(order)):
+            self._take_from_below(first)
+            outcomes = self._prepared(order)
+        outcomes |= self._forward([chunk for chunk in order if chunk.session not in outcomes])
+        return [outcomes[chunk.session] for chunk in batch]
+
+    def _prepared(self, order: Sequence[Chunk]) -> dict[bytes, Outcome]:
+        """Find pages for one chunk after the other; returns what is to be said of those that cannot go on."""
         outcomes: dict[bytes, Outcome] = {}
-        ready = []
-        names = {chunk.session for chunk in batch}
+        names = {chunk.session for chunk in order}
         self._spoken_for = 0
-        for chunk in sorted(batch, key=lambda each: self._rank(each.session)):
+        for chunk in order:
             outcome = self._prepare(chunk, names)
             if outcome is None:
-                ready.append(chunk)
                 self._spoken_for += self.engine.pages_wanted(chunk.session, len(chunk.inputs))
             else:
                 outcomes[chunk.session] = outcome
         self._spoken_for = 0
-        outcomes |= self._forward(ready)
-        return [outcomes[chunk.session] for chunk in batch]
+        return outcomes
 
-    def _rank(self, session: bytes) -> tuple[int, int]:
-        """The highest priority first, then the oldest."""
-        tenant = self._tenants.get(session)
-        return (0, 0) if tenant is None else (-tenant.priority, tenant.age)
+    def _may_take(self, chunk: Chunk, *, is_stuck: bool) -> bool:
+        """Whether others are to give their caches up for a chunk, and it can go on then."""
+        if not is_stuck and not self._tenants.is_first(chunk.session):
+            return False  # one that ends soon costs less than one that begins again
+        held = sum(pages_for(self.engine.length(name)) for name in self._below(chunk.session))
+        return self._missing(chunk.session, len(chunk.inputs)) <= self.engine.pages.free + held
+
+    def _take_from_below(self, chunk: Chunk) -> None:
+        """The last in rank begin again, as many as it takes."""
+        for name in self._below(chunk.session):
+            if self._missing(chunk.session, len(chunk.inputs)) <= self.engine.pages.free:
+                return
+            self._tenants[name].give_up(self.engine.length(name))
+            self.engine.truncate(name, 0)
+
+    def _below(self, session: bytes) -> list[bytes]:
+        """Who comes after a session and has pages, the last one first."""
+        return [name for name in self._tenants.below(session) if name not in self._aside and self.engine.length(name)]
 
     def _prepare(self, chunk: Chunk, names: Iterable[bytes]) -> Outcome | None:
         """Find the chunk's pages; None where it can go on."""
         try:
-            if chunk.session not in self._tenants:
-                raise UnknownSession(chunk.session)
+            self._check_lost(chunk)
             wanted, total = pages_for(self.length(chunk.session) + len(chunk.inputs)), self.engine.pages.total
             if wanted > total:
                 raise PoolFull(chunk.session, wanted, total)
@@ -160,6 +179,13 @@ class BatchRunner:
         except EngineError as error:
             return Failed(error)
         return None
+
+    def _check_lost(self, chunk: Chunk) -> None:
+        """A session that gave its cache up must begin again. Raises UnknownSession, PoolFull."""
+        tenant = self._tenants.find(chunk.session)
+        if tenant.lost and chunk.position > self.length(chunk.session):
+            raise PoolFull(chunk.session, pages_for(tenant.lost + len(chunk.inputs)), self.engine.pages.free)
+        tenant.lost = 0
 
     @property
     def _spare(self) -> int:
@@ -178,18 +204,11 @@ class BatchRunner:
 
     def _victim(self, session: bytes, names: Iterable[bytes]) -> bytes | None:
         """Whose pages the session may have: of the lowest rank first, idle ones before those with work."""
-        own = self._rank(session)
-        others = [
-            name for name in self._tenants if name != session and name not in self._aside and self.engine.length(name)
-        ]
-        idle = [
-            name
-            for name in others
-            if name not in names and self._tenants[name].priority <= self._tenants[session].priority
-        ]
-        lower = [name for name in others if name in names and self._rank(name) > own]
-        ranked = sorted(idle, key=self._rank) or sorted(lower, key=self._rank)
-        return ranked[-1] if ranked else None
+        tenants, own = self._tenants, self._tenants[session]
+        others = [name for name in tenants if name != session and name not in self._aside and self.engine.length(name)]
+        idle = [name for name in others if name not in names and tenants[name].priority <= own.priority]
+        lower = [name for name in others if name in names and tenants[name].rank > own.rank]
+        return max(idle or lower, key=tenants.rank, default=None)
 
     def _set_aside(self, session: bytes) -> bool:
         """Whether there was memory for it."""

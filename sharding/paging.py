@@ -76,6 +76,14 @@ class PagePool:
         """Whether writing to a page would change what somebody else reads."""
         return self._holders[page] > 1 or page in self._keys
 
+    def is_only_remembered(self, page: int) -> bool:
+        """Whether the prefix cache is all that shares a page with its one holder."""
+        return self._holders[page] == 1 and page in self._keys
+
+    def forget(self, page: int) -> None:
+        """Have the prefix cache remember a page that is in use no more. Raises: KeyError."""
+        self._forget(self._keys[page], page)
+
     def publish(self, keys: Sequence[bytes], pages: Sequence[int]) -> None:
         """Remember full pages by their keys; a key that is known already keeps its page."""
         for key, page in zip(keys, pages, strict=True):

@@ -199,9 +199,9 @@ class SessionTable:
 
     def _find_pages(self, batch: Sequence[Chunk], entries: Sequence[Session]) -> None:
         """All or none; the session named is the first that finds none."""
-        needs = [self._pages_wanted(entry, len(chunk.inputs)) for chunk, entry in zip(batch, entries, strict=True)]
         free = self.pool.free
-        for chunk, need in zip(batch, needs, strict=True):
+        for chunk, entry in zip(batch, entries, strict=True):
+            need = self._pages_wanted(entry, len(chunk.inputs), free)
             if need > free:
                 raise PoolFull(chunk.session, need, free)
             free -= need
@@ -210,21 +210,32 @@ class SessionTable:
 
     def pages_wanted(self, session: bytes, rows: int) -> int:
         """Pages that the next rows of a session take from the free ones. Raises UnknownSession."""
-        return self._pages_wanted(self.get(session), rows)
+        return self._pages_wanted(self.get(session), rows, self.pool.free)
 
-    def _pages_wanted(self, entry: Session, rows: int) -> int:
-        return max(0, pages_for(entry.length + rows) - len(entry.pages)) + self._splits(entry)
+    def _pages_wanted(self, entry: Session, rows: int, free: int) -> int:
+        missing = _missing(entry, rows)
+        if not self._splits(entry):
+            return missing
+        page = entry.pages[entry.length // PAGE_POSITIONS]
+        return missing if missing == free and self.pool.is_only_remembered(page) else missing + 1
 
     def _splits(self, entry: Session) -> bool:
         """Whether the next row falls into a page that others read: it was shared, and its owner went back into it."""
         return entry.length % PAGE_POSITIONS > 0 and self.pool.is_shared(entry.pages[entry.length // PAGE_POSITIONS])
 
     def _give_pages(self, entry: Session, rows: int) -> None:
+        missing = _missing(entry, rows)
         if self._splits(entry):
-            self._copy_page(entry, entry.length // PAGE_POSITIONS)
-        missing = pages_for(entry.length + rows) - len(entry.pages)
+            self._own_page(entry, entry.length // PAGE_POSITIONS, missing)
         if missing > 0:
             entry.pages += self.pool.take(missing) or []
+
+    def _own_page(self, entry: Session, index: int, missing: int) -> None:
+        """A page that is remembered only is forgotten where there is none to copy it to: its owner could wait for ever."""
+        if self.pool.free > missing:
+            self._copy_page(entry, index)
+        else:
+            self.pool.forget(entry.pages[index])
 
     def _copy_page(self, entry: Session, index: int) -> None:
         old, [new] = entry.pages[index], self.pool.take(1) or [0]
@@ -234,6 +245,11 @@ class SessionTable:
         self.pool.release([old])
         entry.pages[index] = new
         entry.changed()
+
+
+def _missing(entry: Session, rows: int) -> int:
+    """Pages behind its last one that a session needs for its next rows."""
+    return max(0, pages_for(entry.length + rows) - len(entry.pages))
 
 
 def _check_inputs(chunk: Chunk, spec: ModelSpec, wanted: torch.dtype) -> None:

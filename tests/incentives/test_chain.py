@@ -88,6 +88,18 @@ def test_events_are_read_back_in_order_from_any_block_and_by_indexed_value(suite
     assert suite.chain.events(suite.token.contract, "Transfer", sent[2].block + 1) == []
 
 
+def test_events_of_every_name_are_read_in_order(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the one contract, from a block on, in ranges of blocks."""
+    monkeypatch.setattr("incentives.chain.LOG_RANGE_BLOCKS", 2)
+    sent = [suite.token.transfer(DEPLOYER, NODE.address, 1), suite.token.approve(DEPLOYER, NODE.address, 2)]
+    suite.join()
+    sent.append(suite.token.transfer(DEPLOYER, NODE.address, 3))
+    read = suite.chain.all_events(suite.token.contract, sent[0].block)
+    assert [event.name for event in read] == ["Transfer", "Approval", "Approval", "Transfer", "Transfer"]
+    assert suite.chain.all_events(suite.token.contract, sent[2].block) == list(sent[2].logs)
+    assert suite.chain.all_events(suite.token.contract, sent[2].block + 1) == []
+
+
 def test_events_are_complete_across_the_borders_of_ranges(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """No block is skipped or read twice."""
     monkeypatch.setattr("incentives.chain.LOG_RANGE_BLOCKS", 2)

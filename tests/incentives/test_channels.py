@@ -1,10 +1,14 @@
 """Money on its way from a payer to the nodes."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from incentives.channels import RECLAIMED_AT, ChannelState
+from incentives.channels import RECLAIMED_AT, Channels, ChannelState
 from incentives.errors import InvalidSignature, PayeesError, Reverted
 from incentives.payees import Payee
 from incentives.token import PermitUnsupported, Token
@@ -80,6 +84,48 @@ def test_funding_takes_the_free_balance_where_it_suffices(suite: Suite) -> None:
     suite.channels.deposit(PAYER, 5)
     suite.channels.fund(PAYER, KEY, 6)
     assert (suite.channels.free_of(PAYER.address), state(suite).locked) == (5, 11)
+
+
+def side_by_side(suite: Suite, act: Callable[[Channels], object]) -> None:
+    """Two clients of one account in one process, each with its own view of the contracts."""
+    with ThreadPoolExecutor(2) as threads:
+        views = [Channels(suite.chain, suite.deployment) for _ in range(2)]
+        for done in [threads.submit(act, view) for view in views]:
+            done.result()
+
+
+def wait_for_the_other(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """After a look at the account its other user gets the time to take the same look, if it can."""
+    both, look = threading.Barrier(2), getattr(owner, name)
+
+    def looks_and_waits(self: object, *args: object) -> object:
+        seen = look(self, *args)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.1)
+        return seen
+
+    monkeypatch.setattr(owner, name, looks_and_waits)
+
+
+def test_two_clients_of_one_account_sign_their_permits_one_after_the_other(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two with one number would be one too many for the chain."""
+    wait_for_the_other(monkeypatch, Token, "sign_permit")
+    side_by_side(suite, lambda channels: channels.deposit_and_open(PAYER, KEY, 3))
+    side_by_side(suite, lambda channels: channels.deposit(PAYER, 2))
+    assert (state(suite).locked, suite.channels.free_of(PAYER.address)) == (6, 4)
+
+
+def test_two_clients_of_one_account_do_not_count_on_the_same_free_balance(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is enough for one channel: the other is paid from the account."""
+    suite.channels.deposit(PAYER, 5)
+    wait_for_the_other(monkeypatch, Channels, "free_of")
+    side_by_side(suite, lambda channels: channels.fund(PAYER, KEY, 5))
+    assert state(suite).locked == 10
+    assert suite.token.balance_of(PAYER.address) == 1_000 * ONE - 10
 
 
 def test_one_voucher_pays_all_payees(suite: Suite) -> None:

@@ -21,6 +21,7 @@ def test_equivocation_burns_the_whole_stake(suite: Suite) -> None:
     sent = suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, second)
     record = suite.stakes.stake_of(OWNER.address)
     assert (record.bonded, record.exiting) == (0, 0)
+    assert suite.stakes.stakes_changed(sent.block) == {OWNER.address: sent.block}
     assert [event.name for event in sent.logs] == ["EquivocationProven"]
     assert sent.logs[0].args["node"] == OWNER.address
 

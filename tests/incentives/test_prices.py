@@ -86,18 +86,26 @@ PARTED = RoutePrice(sum(PARTS), PARTS)
 HELD = st.tuples(*[st.integers(0, 1000)] * 3)
 
 
-def test_a_stage_is_paid_for_the_rows_that_it_does_not_have() -> None:
-    """Of ten: the first stage has all, the second four, the third none; (0 x 40 + 6 x 24 + 10 x 16) / 8."""
-    assert PARTED.entry_cost(10, (10, 4, 0)) == 38
+def test_what_all_stages_have_is_free() -> None:
+    """Of ten: where one has none, ten are paid for; where all have nine, one; where all have all, none."""
+    assert PARTED.entry_cost(10, (10, 4, 0)) == 100
     assert PARTED.entry_cost(10, (9, 9, 9)) == 10
     assert PARTED.entry_cost(10, (10, 10, 10)) == 0
+
+
+@given(st.integers(0, 1000), HELD)
+def test_each_stages_weight_of_it_pays_for_the_rows_that_it_lacks(tokens: int, held: tuple[int, int, int]) -> None:
+    """Whatever the others say they have: an accomplice that claims all of it takes nothing from anybody."""
+    cost = PARTED.entry_cost(tokens, held)
+    for price, have in zip(PARTS, held, strict=True):
+        assert 8 * cost * price >= price * max(0, tokens - have) * PARTED.per_token
 
 
 def test_a_part_of_an_eighth_is_rounded_up_once() -> None:
     """In the sum, not for each stage."""
     assert RoutePrice(3, (1, 1, 1)).entry_cost(3, (1, 1, 2)) == 1
-    assert RoutePrice(3, (1, 1, 1)).entry_cost(3, (0, 0, 2)) == 1
-    assert RoutePrice(3, (1, 1, 1)).entry_cost(9, (0, 9, 9)) == 2
+    assert RoutePrice(3, (1, 1, 1)).entry_cost(3, (0, 0, 2)) == 2
+    assert RoutePrice(3, (1, 1, 1)).entry_cost(9, (0, 9, 9)) == 4
 
 
 @given(st.integers(0, 1000), HELD)
@@ -106,7 +114,7 @@ def test_what_is_held_never_costs_more_and_nothing_held_costs_the_whole(
 ) -> None:
     """Between nothing and the prefill price, and exact to less than a unit."""
     cost = PARTED.entry_cost(tokens, held)
-    owed = sum(price * max(0, tokens - have) for price, have in zip(PARTS, held, strict=True))
+    owed = PARTED.per_token * max(0, tokens - min(held))
     assert 0 <= 8 * cost - owed < 8
     assert cost <= PARTED.prefill_cost(tokens) == PARTED.entry_cost(tokens, (0, 0, 0)) == PARTED.entry_cost(tokens, ())
 
@@ -127,7 +135,7 @@ def test_decoding_costs_the_full_price_whatever_is_held(prompt: int, decoded: in
 def test_positions_of_other_stages_than_the_routes_have_no_price() -> None:
     """One too few or too many is a mistake, not a discount."""
     for held in ((1, 1), (1, 1, 1, 1)):
-        with pytest.raises(ValueError, match="zip"):
+        with pytest.raises(ValueError, match="held positions"):
             PARTED.entry_cost(10, held)
 
 

@@ -1,5 +1,6 @@
 """A node's life on the chain, and how others read it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -114,6 +115,31 @@ def test_stake_is_added(suite: Suite) -> None:
     suite.join()
     suite.stakes.add_stake(OWNER, 5)
     assert suite.stakes.stake_of(OWNER.address).bonded == 100 * ONE + 5
+
+
+def test_every_change_of_a_stake_is_told_with_its_block(suite: Suite) -> None:
+    """Joining, adding, leaving, staying after all, and taking out; an announcement or a new key changes none."""
+    seen = []
+
+    def now(act: Callable[[], object]) -> None:
+        act()
+        block = suite.chain.head().number
+        seen.append(suite.stakes.stakes_changed(block) == {OWNER.address: block})
+
+    for act in (
+        suite.join,
+        lambda: suite.stakes.add_stake(OWNER, 5),
+        lambda: suite.stakes.exit(OWNER, 5),
+        lambda: suite.stakes.cancel_exit(OWNER),
+        lambda: suite.stakes.exit(OWNER, 5),
+        lambda: (suite.wait(PARAMS.unbonding_s), suite.stakes.withdraw(OWNER)),
+        lambda: suite.stakes.announce(NODE, OWNER.address, PEER, 0, 2, 5, "wss://a"),
+    ):
+        now(act)
+    assert seen == [True] * 6 + [False]
+    changed = suite.stakes.stakes_changed(0)
+    assert suite.stakes.stakes_changed(changed[OWNER.address]) == changed
+    assert suite.stakes.stakes_changed(changed[OWNER.address] + 1) == {}
 
 
 def test_the_newest_announcement_of_each_node_counts(suite: Suite) -> None:

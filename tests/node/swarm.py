@@ -30,7 +30,6 @@ from node.worker import Worker
 from node.wss import WssTransport
 from sharding.engine import Engine
 from sharding.exact.quantise import quantise
-from sharding.paged_sessions import DEFAULT_CACHE_BYTES
 from sharding.random_model import RandomShape, write_random_model
 from sharding.sampling import SamplingParams
 from sharding.span import Span
@@ -42,6 +41,7 @@ TINY = RandomShape(
 )  # fmt: skip
 PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
 GREEDY = SamplingParams(0.0, 0, 1.0, 0)
+LIMITS = StageLimits(sessions=8, idle_seconds=5.0)
 ASK = 10**12
 CLIENT_ACCOUNT = 9
 
@@ -141,7 +141,7 @@ def join_network(network: Network, owner: LocalSigner, signer: LocalSigner, peer
 @asynccontextmanager
 async def running_stage(
     network: Network, model: Path, home: Path, account: int, span: Span, stake: int = 1_000 * ONE,
-    others: tuple[Span, ...] = (),
+    others: tuple[Span, ...] = (), limits: StageLimits = LIMITS,
 ) -> AsyncIterator[Stage]:  # fmt: skip
     """Stake and run one node on a port of the system's choice; it announces the first of its spans."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +151,7 @@ async def running_stage(
     identity = NodeIdentity.load_or_create(home)
     if owner.address not in await asyncio.to_thread(network.stakes.identities):
         await asyncio.to_thread(join_network, network, owner, signer, identity.peer, stake)
-    shares = by_blocks(DEFAULT_CACHE_BYTES, (span, *others))
+    shares = by_blocks(limits.cache_bytes, (span, *others))
     engines = tuple(engine_loader(model)(model, each, cache_bytes=share) for each, share in shares.items())
     engine = engines[0]
     store, worker = Store(home), Worker()
@@ -174,7 +174,7 @@ async def running_stage(
         ledger,
         signer,
         transport,
-        StageLimits(sessions=8, idle_seconds=5.0),
+        limits,
         load=load,
     )
     server = StageServer(context)

@@ -218,12 +218,15 @@ async def test_a_batcher_that_never_ran_can_be_closed(batcher: Batcher) -> None:
 
 
 async def test_what_was_done_is_counted(runner: FakeRunner, batcher: Batcher) -> None:
-    """Rows that were computed, not those that failed or wait; passes in which something was."""
+    """Rows and chunks that were computed, not those that failed or wait; passes in which something was."""
+    tries = iter([Waiting()])
+    runner.answers[b"waits"] = lambda made: next(tries, answer(made))
     runner.answers[b"bad"] = lambda made: Failed(TokenOutOfRange(made.session, 99, 10))
-    await asyncio.gather(*ask(batcher, chunk(b"a", 5), chunk(b"b")))
+    await asyncio.gather(*ask(batcher, chunk(b"a", 5), chunk(b"b"), chunk(b"waits")))
     await asyncio.gather(*ask(batcher, chunk(b"bad", 7)), return_exceptions=True)
     load = batcher.load
-    assert (load.passes, load.rows, load.largest) == (1, 6, 2)
+    assert runner.passes[:2] == [[b"b", b"waits", b"a"], [b"waits"]]
+    assert (load.passes, load.rows, load.largest) == (2, 7, 2)
     assert load.rows_per_second > 0
 
 

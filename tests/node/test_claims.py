@@ -248,3 +248,14 @@ class TestEpochs:
         assert not self.claimed(claims, 1, stage=1, salt=2)
         assert self.claimed(claims, 2, stage=0)
         assert not self.claimed(claims, 1, stage=1)
+
+    async def test_a_session_that_runs_is_not_forgotten(self) -> None:
+        """However many routes others sign meanwhile; afterwards it is the first to go."""
+        claims = Claims(1)
+        assert self.claimed(claims, 1)
+        async with claims.claim(make_admitted(make_route(bytes([1]) * 32, 1))):
+            assert all(self.claimed(claims, 0, nonce, OTHER) for nonce in range(2, 9))
+            assert not self.claimed(claims, 0)
+        assert len(claims._epochs) == 3
+        assert self.claimed(claims, 0, 9, OTHER)
+        assert self.claimed(claims, 0)

@@ -148,11 +148,13 @@ class TestHeld:
         """A prompt of 80 tokens on a stage that has `own` positions."""
         return SessionCredit(self.PRICE, 80, WINDOW, 0, 0, paid, positions=own, held=held)
 
-    def test_a_replay_is_paid_to_the_stage_that_does_it(self) -> None:
-        """The middle stage is new: 80 rows at an eighth of its 24, and one row of the two others."""
-        assert self.credit(0, (79, 0, 79), 0).cost_of(80) == 247 == -(-(80 * 24 + 1 * 56) // 8)
+    def test_a_replay_costs_what_the_prompt_did(self) -> None:
+        """The middle stage is new and lacks 80 rows: its weight of their price is its own price for them."""
+        assert self.credit(0, (79, 0, 79), 0).cost_of(80) == 800
+        assert self.credit(0, (79, 60, 79), 60).cost_of(80) == 200
+        assert self.credit(0, (79, 79, 79), 79).cost_of(80) == 10
 
-    @pytest.mark.parametrize(("paid", "allowed"), [(247, True), (246, False)])
+    @pytest.mark.parametrize(("paid", "allowed"), [(800, True), (799, False)])
     def test_what_is_left_of_the_prompt_is_prepaid_to_the_unit(self, paid: int, allowed: bool) -> None:
         """Both on the stage that has everything but one row, and on the one that has nothing."""
         assert self.credit(paid, (79, 0, 79), 0).allows(80) is allowed
@@ -160,9 +162,9 @@ class TestHeld:
 
     def test_decoding_after_it_costs_what_it_always_costs(self) -> None:
         """The full price per token, and one window of credit."""
-        session = self.credit(247, (79, 0, 79), 79)
+        session = self.credit(800, (79, 0, 79), 79)
         session.worked(1)
-        assert session.cost_of(81) == 247 + 80
+        assert session.cost_of(81) == 800 + 80
         assert session.allows(WINDOW)
         assert not session.allows(WINDOW + 1)
 
@@ -171,7 +173,7 @@ class TestHeld:
         session = self.credit(1000, (79, 0, 79), 79)
         assert session.earned == 0
         session.worked(1)
-        assert session.earned == 247
+        assert session.earned == 800
 
 
 def test_nothing_is_worked_past_the_lock() -> None:

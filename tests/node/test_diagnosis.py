@@ -9,7 +9,7 @@ import pytest
 
 from incentives.signing import LocalSigner
 from node.client_errors import SessionFailed
-from node.diagnosis import AGAIN_SECONDS, PROBE_SECONDS, diagnose
+from node.diagnosis import AGAIN_SECONDS, PROBE_SECONDS, Dial, diagnose
 from node.directory import NodeRecord
 from node.handshake import HandshakeTerms
 from node.memory import MemoryNetwork, MemoryTransport
@@ -90,6 +90,11 @@ def record(node: LocalSigner, endpoint: str, peer: bytes) -> NodeRecord:
     return NodeRecord(node.address, node.address, peer, 1, 0, bytes(32), Span(0, 1), 1, endpoint)
 
 
+def dialling(network: MemoryNetwork) -> Dial:
+    transport = MemoryTransport(network, CLIENT, TERMS, b"")
+    return lambda record: transport.dial(record.endpoint, record.peer)
+
+
 async def ask(stages: Sequence[FakeStage | None]) -> SessionFailed | None:
     """Diagnose a route over these stages; None listens nowhere."""
     network, records = MemoryNetwork(), dict[Address, NodeRecord]()
@@ -101,7 +106,7 @@ async def ask(stages: Sequence[FakeStage | None]) -> SessionFailed | None:
         records[node.address] = record(node, endpoint, peer)
     run = make_run()
     try:
-        return await diagnose(run, MemoryTransport(network, CLIENT, TERMS, b""), records)
+        return await diagnose(run, dialling(network), records)
     finally:
         await run.abandon()
 
@@ -211,7 +216,7 @@ def test_a_stage_that_left_the_directory_is_lost() -> None:
     async def main() -> SessionFailed | None:
         run = make_run()
         try:
-            return await diagnose(run, MemoryTransport(MemoryNetwork(), CLIENT, TERMS, b""), {})
+            return await diagnose(run, dialling(MemoryNetwork()), {})
         finally:
             await run.abandon()
 

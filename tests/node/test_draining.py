@@ -92,6 +92,22 @@ async def test_a_node_that_leaves_takes_no_new_session(net: Replicas) -> None:
     assert leaving.owner.address not in {stage.node for stage in after.route.stages}
 
 
+async def test_a_session_that_does_not_go_holds_a_leaving_node_for_a_bounded_time(
+    net: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked to move, comes back, and is left when the time for such is over, and not before."""
+    leaving = net.stages[SPANS[0]][0]
+    monkeypatch.setattr("node.server.LAST_SECONDS", 1.0)
+    leaving.server._sessions.idle.clear()
+    drain = asyncio.create_task(leaving.server.drain(0.0))
+    await asyncio.sleep(0.5)
+    assert not drain.done()
+    await asyncio.wait_for(drain, 10)
+    assert not leaving.server._sessions.idle.is_set()
+    leaving.server._sessions.idle.set()
+    leaving.server.draining = False
+
+
 async def test_where_nobody_else_can_the_session_comes_back_and_ends_here(net: Replicas) -> None:
     """The only node for its blocks asks a session to move, is asked again, and serves it to its end."""
     wanted = request(tuple(range(20, 45)), 20)

@@ -2,17 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 import pytest_asyncio
 import torch
 
+from node.attempts import Attempts
 from node.refusals import FailureCode, Refused
 from node.reports import Recovery
 from sharding.sampling import SamplingParams
 from tests.node.replicas import Replicas, client_of, expected
 from tests.node.swarm import GREEDY, deploy_network, request, write_tiny_exact_model
+from verification.addresses import Address
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,6 +61,30 @@ async def test_a_stage_that_ends_costs_no_token(net: Replicas, place: int, after
     await client.close()
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_those_that_are_left_keep_their_caches(net: Replicas, place: int) -> None:
+    """A stage that is told to stop says so: those behind it do not take its end for the client's, nor do those before it."""
+    wanted = request(PROMPT, 38)
+    right = await expected(net, wanted)
+    client = client_of(net)
+    session = await client.open(wanted)
+    lost, tokens = net.node_of(session, place), list[int]()
+    async for token in session.tokens():
+        tokens.append(token)
+        if len(tokens) == 9:
+            await net.stop(lost)
+    report = await session.finish()
+    held = session.run.opened.held
+    await net.revive(lost)
+    await client.close()
+
+    assert (tuple(tokens), len(report.recoveries)) == (right, 1)
+    assert held[place] == 0
+    # the last token is always computed anew, and a window may be open
+    sure = len(PROMPT) + 9 - 1 - net.swarm.context.window
+    assert all(have >= sure for index, have in enumerate(held) if index != place), held
+
+
 async def test_an_accepted_session_waits_for_a_replacement_that_is_full(
     net: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +114,35 @@ async def test_an_accepted_session_waits_for_a_replacement_that_is_full(
     await client.close()
 
     assert (tuple(tokens), len(refusals)) == (right, 2)
+
+
+async def test_a_survivor_that_is_busy_for_ever_is_done_without(net: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says to come back in fifty days. There is another node for its blocks: nobody waits."""
+    wanted = request(PROMPT, 38)
+    right = await expected(net, wanted)
+    client, waits = client_of(net), list[float]()
+    session = await client.open(wanted)
+    lost, busy, tokens = net.node_of(session, 1), net.node_of(session, 0), list[int]()
+
+    def full(*args: object) -> None:
+        raise Refused(FailureCode.BUSY, "no room", retry_after_ms=2**32 - 1)
+
+    async def note(_attempts: Attempts, nodes: Collection[Address]) -> None:
+        waits.append(_attempts.seconds_for(nodes))
+
+    monkeypatch.setattr(busy.server._sessions._claims, "_check_places", full)
+    monkeypatch.setattr(Attempts, "due", note)
+    async for token in session.tokens():
+        tokens.append(token)
+        if len(tokens) == 3:
+            await net.stop(lost)
+    report = await session.finish()
+    await net.revive(lost)
+    await client.close()
+
+    assert tuple(tokens) == right
+    assert busy.owner.address not in {stage.node for stage in report.route.stages}
+    assert not any(waits)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from node.gossip import WIDE
 from node.gossip_door import BURST
 from tests.faults.virtual_time import run_virtual
 from tests.node.gossips import Town, Wishes
-from tests.node.records import address
+from tests.node.records import address, key
 
 T = TypeVar("T")
 
@@ -80,5 +81,25 @@ def test_what_cannot_wait_is_told_to_many_at_once() -> None:
         await asyncio.sleep(1)
         assert wanted == [WIDE]
         assert sum(address(1) in each.holds() for each in everybody[1:]) == WIDE
+
+    run(main())
+
+
+def test_a_node_whose_own_record_is_refused_goes_on_listening() -> None:
+    """The chain names another key for it, and the right one again: it hears the others all the time, and is heard again then."""
+
+    async def main() -> None:
+        town = Town((1, 2))
+        first, second = await town.all()
+        right = town.chain[address(1)]
+        town.chain = first.directory.chain = {**town.chain, address(1): replace(right, signer=key(9).address)}
+        running = asyncio.create_task(first.gossip.run())
+        await asyncio.sleep(5)
+        await second.gossip.publish()
+        assert not running.done()
+        first.directory.chain = {**town.chain, address(1): right}
+        await asyncio.sleep(5)
+        running.cancel()
+        assert first.holds() == second.holds() == [address(1), address(2)]
 
     run(main())

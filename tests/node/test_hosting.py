@@ -39,12 +39,15 @@ class House:
     loaded: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
+    problems: list[Exception] = field(default_factory=list)
     may_load: threading.Event = field(default_factory=threading.Event)
 
     def load(self, span: Span, cache_bytes: int, have: Sequence[Engine]) -> Engine:
         """As Loader; waits until it may, and finds no files for what is missing."""
         self.may_load.wait(10)
         self.threads.add(threading.current_thread().name)
+        if self.problems:
+            raise self.problems.pop()
         if str(span) in self.missing:
             raise TensorMissing("pull the span's files", tensor="blocks", file="model.safetensors")
         engine = ExactEngine.from_folder(self.model, span, cache_bytes=cache_bytes, reuse=have)
@@ -234,6 +237,30 @@ async def test_few_engines_wait_for_their_sessions(house: House) -> None:
     await hosting.leave(bytes([2]))
     await hosting.change(spans("0:1"))
     assert hosting.spans == spans("0:1")
+
+
+async def test_what_is_in_memory_is_taken_up_again_however_many_engines_wait(house: House) -> None:
+    """Blocks that were closed for a move that cannot be loaded now: nothing is lacking to open them again."""
+    hosting = house.hosting("0:2")
+    for number, text in enumerate(("0:3", "0:4", "0:5", "0:6")):
+        await begin(hosting, bytes([number]), "0:2")
+        await hosting.change(spans(text))
+    hosting.retire(spans("4:6"))
+    await hosting.change(spans("0:6"))
+    assert (hosting.spans, len(hosting.all_spans)) == (spans("0:6"), 1 + MAX_OLD)
+    await begin(hosting, b"s", "0:6")
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("can't allocate memory"), OSError("gone")], ids=repr)
+async def test_a_machine_that_cannot_load_is_an_error_of_the_load(house: House, problem: Exception) -> None:
+    """Whoever asked for the change knows what to do with that; the next one works."""
+    hosting = house.hosting("0:2")
+    house.problems.append(problem)
+    with pytest.raises(EngineError, match="memory"):
+        await hosting.change(spans("0:3"))
+    assert hosting.spans == hosting.all_spans == spans("0:2")
+    await hosting.change(spans("0:3"))
+    assert hosting.spans == spans("0:3")
 
 
 async def test_changes_come_one_after_the_other(house: House) -> None:

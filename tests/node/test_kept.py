@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from node.kept import NAME_BYTES, Kept, SessionKey, Shelf
+from node.kept import NAME_BYTES, Kept, Room, SessionKey, Shelf
 from sharding.span import Span
 from tests.faults.virtual_time import run_virtual
 from tests.node.admitted import make_admitted, make_route
 from tests.node.money_fakes import CLIENT, NODES
 from tests.node.test_output_log import ROW_BYTES, rows_at
+from verification.addresses import Address
 
 SPAN = Span(0, 1)
 KEY = SessionKey(CLIENT.address, b"\x01" * 32, SPAN)
@@ -257,3 +258,39 @@ async def test_a_newer_route_ends_all_stages_of_the_old_one(engine: Engine) -> N
     assert await shelf.take(keys[0], NEW, {key.span for key in keys}) is kept[0]
     assert all(route.done() for route in routes)
     assert await shelf.take(keys[1], NEW, {key.span for key in keys}) is kept[1]
+
+
+def session(number: int, client: Address = CLIENT.address, span: Span = SPAN) -> SessionKey:
+    return SessionKey(client, bytes([number]) * 32, span)
+
+
+async def park(shelf: Shelf, *keys: SessionKey) -> None:
+    for key in keys:
+        await shelf.put(started(shelf, key), keep=True)
+
+
+async def test_one_client_parks_so_many_sessions_and_loses_its_oldest_past_that(engine: Engine) -> None:
+    """Its own and nobody else's; the parts of one session count once and go together."""
+    shelf = engine.shelf(room=Room(sessions=10, per_client=2))
+    others = session(9, NODES[0].address)
+    first, beside = session(1), session(1, span=Span(2, 3))
+    await park(shelf, others, first, beside, session(2))
+    assert engine.freed == []
+    await park(shelf, session(3))
+    assert engine.freed == [first.name, beside.name]
+    assert [await take(shelf, key) is not None for key in (others, first, session(2), session(3))] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+async def test_all_clients_together_park_so_many_sessions(engine: Engine) -> None:
+    """The oldest one goes, whose ever it is."""
+    shelf = engine.shelf(room=Room(sessions=2, per_client=2))
+    keys = [session(1, node.address) for node in NODES]
+    await park(shelf, *keys[:2])
+    assert engine.freed == []
+    await park(shelf, keys[2])
+    assert (engine.freed, shelf.parked, shelf._budget.used) == ([keys[0].name], 2, 20 * ROW_BYTES)

@@ -20,6 +20,7 @@ from node.settings import NodeSettings
 from sharding.engine import Engine
 from sharding.errors import SpanError
 from sharding.manifest import read_manifest
+from sharding.placement_values import Phase
 from sharding.span import Span
 from tests.node.swarm import deploy_network, join_network, write_tiny_exact_model
 
@@ -107,7 +108,7 @@ def test_a_node_that_finds_its_own_blocks_tries_one_in_the_middle() -> None:
 async def test_a_node_of_several_spans_tells_the_chain_of_one_and_others_of_all(
     embedded_url: str, tmp_path: Path
 ) -> None:
-    """The widest is announced; the record has each with its own speed."""
+    """The widest is announced; the record has each with its own speed. Its last record says that it is gone."""
     network = await asyncio.to_thread(deploy_network, embedded_url)
     network.deployment.write(tmp_path / "deployment.json")
     owner = LocalSigner.dev_account(1, network.chain.chain_id)
@@ -125,6 +126,8 @@ async def test_a_node_of_several_spans_tells_the_chain_of_one_and_others_of_all(
         [told] = process._gossip.live()
     finally:
         await process.close()
+    [last] = process._gossip.live()
+    assert (told.draining, last.draining, last.placement.phase) == (False, True, Phase.LEAVING)
     [announced] = await asyncio.to_thread(network.stakes.announcements)
     assert (announced.start, announced.end, announced.endpoint) == (2, 4, serving.endpoint)
     assert [each.span for each in told.spans] == list(settings.spans)

@@ -169,6 +169,29 @@ def test_after_a_failed_load_a_node_rests(failures: int, pauses: float) -> None:
     assert pauses <= run_virtual(main()) < pauses + 20
 
 
+def test_a_node_that_can_take_nothing_back_tells_the_chain_of_nothing() -> None:
+    """Whoever announces names a span."""
+
+    async def main() -> None:
+        board = Board(4)
+        pair = await unbalanced(board)
+
+        async def fails(spans: tuple[Span, ...]) -> None:
+            await asyncio.sleep(0.1)
+            raise EngineError("no engine can be made")
+
+        for each in pair:
+            each.host.change = fails  # type: ignore[method-assign]
+        async with asyncio.timeout(300):
+            while not (tried := [each for each in pair if each.placing.holding.planned == ()]):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        assert tried[0].placing.holding == replace(tried[0].placing.holding, spans=(), phase=Phase.SERVING, move=None)
+        assert () not in tried[0].served
+
+    run_virtual(main())
+
+
 def test_a_node_without_memory_for_a_block_says_so() -> None:
     """Before it has claimed anything."""
 
@@ -291,5 +314,28 @@ def test_a_node_that_leaves_in_the_middle_of_a_drain_serves_what_it_was_giving_u
         await moving[0].placing.leave(3.0)
         assert moving[0].host.spans == moving[0].placing.holding.spans == pair[0].placing.holding.spans
         assert (moving[0].placing.holding.phase, moving[0].host.cut) == (Phase.LEAVING, 0)
+
+    run_virtual(main())
+
+
+def test_a_node_that_leaves_while_it_loads_finds_no_other_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load takes longer than the time that it was given to leave. It ends what it began, and closes no gap any more."""
+
+    async def main() -> None:
+        board = Board(6)
+        for number, blocks, rate in ((1, 2, 8.0), (3, 2, 8.0), (2, 6, 2.0)):
+            await asyncio.wait_for(board.add(number, blocks, rate).placing.joined.wait(), 10)
+        assert board.coverage.holders.tolist() == [1] * 6
+        monkeypatch.setattr("tests.node.board.LOAD_SECONDS", 30.0)
+        leaving, said = board.members[2], len(board.members[2].told)
+        board.kill(1)
+        async with asyncio.timeout(60):
+            while Phase.LOADING not in phases(leaving)[said:]:
+                await asyncio.sleep(0.1)
+        await leaving.placing.leave(3.0)
+        board.kill(3)
+        said = len(leaving.told)
+        await asyncio.sleep(200)
+        assert (phases(leaving)[said:], board.coverage.uncovered) == ([Phase.SERVING], 2)
 
     run_virtual(main())

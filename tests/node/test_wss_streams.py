@@ -176,6 +176,24 @@ async def test_unfinished_handshakes_are_limited_per_address(tmp_path: Path) -> 
             await stream.close()
 
 
+async def test_silent_streams_are_limited_per_address(tmp_path: Path) -> None:
+    """One that has said what it wants counts no more; one past the limit is let in as soon as another has spoken or gone."""
+    async with running(tmp_path, replace(SETTINGS, max_silent_per_ip=2)) as node:
+        streams = [await node.dial() for _ in range(2)]
+        with pytest.raises(PeerRefused, match="handshakes"):
+            await node.dial()
+        await streams[0].send(Frame(FrameType.CONTROL, b"hello"))
+        await streams[0].recv()
+        streams.append(await node.dial())
+        with pytest.raises(PeerRefused, match="handshakes"):
+            await node.dial()
+        await streams[1].close()
+
+        assert await node.has_room_again()
+        for stream in streams:
+            await stream.close()
+
+
 async def test_listening_needs_an_identity_and_a_good_address(node: Node) -> None:
     """Each reason is told."""
     with pytest.raises(ListenFailed, match="identity"):

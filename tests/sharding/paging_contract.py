@@ -1,46 +1,16 @@
 """What every engine must keep of its pages: subclass PagingContract and give it `load(span, cache_bytes)`."""
 
-from collections.abc import Callable
-
 import pytest
-import torch
 
 from sharding.engine import Chunk, Engine, SavedSession
 from sharding.errors import CacheFull, PoolFull, SessionExists, ShapeMismatch, SpanError, UnknownSession
-from sharding.paging import PAGE_POSITIONS
 from sharding.span import Span
 from tests.sharding.chains import feed
-
-LoadPaged = Callable[[Span, int], Engine]
-ONE, OTHER, THIRD = b"one", b"other", b"third"
-LONG = 3 * PAGE_POSITIONS
+from tests.sharding.shared_pages_contract import LONG, ONE, OTHER, THIRD, LoadPaged, SharedPagesContract, tokens_of
 
 
-def tokens_of(engine: Engine, count: int, seed: int = 5) -> torch.Tensor:
-    return torch.randint(0, engine.spec.vocab_size, (count,), generator=torch.Generator().manual_seed(seed))
-
-
-class PagingContract:
+class PagingContract(SharedPagesContract):
     """Three blocks, whole model; `tolerance` as in EngineContract."""
-
-    tolerance = 0.0
-
-    @pytest.fixture
-    def load(self) -> LoadPaged:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def engine(self, load: LoadPaged) -> Engine:
-        """With four pages."""
-        return self.with_pages(load, 4)
-
-    def with_pages(self, load: LoadPaged, pages: int) -> Engine:
-        spec = load(Span(0, 1), 1).spec
-        page_bytes = load(spec.whole, 1).page_bytes
-        return load(spec.whole, pages * page_bytes)
-
-    def close(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        return bool(((one - other).abs() <= self.tolerance).all())
 
     def test_the_cache_has_the_pages_that_its_bytes_hold(self, load: LoadPaged) -> None:
         """One byte less is one page less; one page there always is."""
@@ -100,73 +70,21 @@ class PagingContract:
         assert engine.pages.free == 2
         assert [engine.length(name) for name in names] == [0, 0, 0]
 
-    def test_a_remembered_prefix_gives_the_same_tokens(self, engine: Engine) -> None:
-        """A session that adopts two pages and computes the rest gets the logits of one that computed all."""
-        tokens = tokens_of(engine, 140)
+    def test_the_same_number_of_other_pages_are_other_pages(self, load: LoadPaged) -> None:
+        """A session that went back gave two pages away and gets two others: it reads and writes these, and not the old ones."""
+        engine = self.with_pages(load, 6)
+        one, other = tokens_of(engine, 130, 1), tokens_of(engine, 129, 2)
         engine.open(ONE, LONG)
-        expected = feed([engine], ONE, tokens)
-        engine.publish(ONE, [b"a", b"ab"])
-        engine.close(ONE)
-        engine.open(OTHER, LONG)
-        assert engine.adopt(OTHER, [b"a", b"ab", b"abc"]) == 128 == engine.length(OTHER)
-        assert self.close(feed([engine], OTHER, tokens[128:]), expected)
-
-    def test_adopted_pages_cost_no_room(self, load: LoadPaged) -> None:
-        """Two sessions over one prefix of two pages need four pages, not six, and neither disturbs the other."""
-        engine = self.with_pages(load, 4)
-        tokens = tokens_of(engine, 130)
-        engine.open(ONE, LONG)
-        feed([engine], ONE, tokens)
-        engine.publish(ONE, [b"a", b"ab"])
-        engine.open(OTHER, LONG)
-        engine.adopt(OTHER, [b"a", b"ab"])
-        one, other = tokens_of(engine, 20, 7), tokens_of(engine, 20, 8)
-        feed([engine], OTHER, torch.cat([tokens[128:], other]))
-        mixed = feed([engine], ONE, one)
-        assert engine.pages.free == 0
-        engine.close(OTHER)
-        engine.truncate(ONE, 130)
-        assert self.close(feed([engine], ONE, one), mixed)
-
-    def test_going_back_into_a_shared_page_leaves_it_as_it_was(self, engine: Engine) -> None:
-        """The session gets a page of its own to write into; who adopted the old one sees no change."""
-        tokens, wrong = tokens_of(engine, 65), tokens_of(engine, 60, 9)
-        engine.open(ONE, LONG)
-        expected = feed([engine], ONE, tokens)
-        engine.publish(ONE, [b"a"])
+        expected = feed([engine], ONE, one)
+        engine.open(THIRD, LONG)
+        right = feed([engine], THIRD, other)
+        engine.close(THIRD)
         engine.truncate(ONE, 10)
-        assert engine.pages_wanted(ONE, 1) == 1
-        feed([engine], ONE, wrong)
         engine.open(OTHER, LONG)
-        assert engine.adopt(OTHER, [b"a"]) == 64
-        assert self.close(feed([engine], OTHER, tokens[64:]), expected)
-        engine.truncate(ONE, 10)
-        assert self.close(feed([engine], ONE, tokens[10:]), expected)
-
-    def test_only_full_pages_are_remembered(self, engine: Engine) -> None:
-        """Of 127 positions one page can be named, not two."""
-        engine.open(ONE, LONG)
-        feed([engine], ONE, tokens_of(engine, 127))
-        with pytest.raises(ShapeMismatch):
-            engine.publish(ONE, [b"a", b"b"])
-        engine.publish(ONE, [b"a"])
-        with pytest.raises(UnknownSession):
-            engine.publish(OTHER, [])
-
-    def test_a_prefix_is_adopted_at_the_beginning_and_within_the_capacity(self, engine: Engine) -> None:
-        """A session that has positions, is too short, or is unknown adopts nothing."""
-        engine.open(ONE, LONG)
-        feed([engine], ONE, tokens_of(engine, 64))
-        engine.publish(ONE, [b"a"])
-        with pytest.raises(ShapeMismatch):
-            engine.adopt(ONE, [b"a"])
-        engine.open(OTHER, 63)
-        with pytest.raises(CacheFull):
-            engine.adopt(OTHER, [b"a"])
-        engine.resize(OTHER, 64)
-        assert engine.adopt(OTHER, [b"a"]) == 64
-        with pytest.raises(UnknownSession):
-            engine.adopt(THIRD, [b"a"])
+        feed([engine], OTHER, other[:128])
+        feed([engine], ONE, one[10:129])
+        assert self.close(feed([engine], OTHER, other[128:]), right)
+        assert self.close(feed([engine], ONE, one[129:]), expected)
 
     def test_a_saved_session_goes_on_in_another_engine(self, load: LoadPaged) -> None:
         """Copied out, closed, and restored, here in other pages or there: the next logits are the same."""

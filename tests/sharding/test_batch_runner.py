@@ -122,8 +122,8 @@ class TestRoomToSetAside:
     ) -> None:
         """Room for exactly two pages takes a session of two; with one byte less who wants its pages waits."""
         tight = runner(3, swap=2 * page_bytes - missing)
-        fill(tight, A, 64)
         fill(tight, B, 128)
+        fill(tight, A, 64)
         assert kinds(run(tight, a=64)) == {A: kind}
         assert tight.set_aside == (kind is Done)
         assert tight.length(B) == 128
@@ -131,7 +131,7 @@ class TestRoomToSetAside:
     def test_a_session_that_ends_frees_its_place_aside(self, runner: Runner, page_bytes: int) -> None:
         """B is closed while it is set aside; then there is memory for C."""
         tight = runner(3, swap=page_bytes)
-        for session in (A, C, B):
+        for session in (C, B, A):
             fill(tight, session, 64)
         run(tight, a=1)
         assert tight.set_aside == 1

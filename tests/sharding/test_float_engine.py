@@ -18,7 +18,8 @@ from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
 from tests.sharding.engine_contract import FloatContract, Load
-from tests.sharding.paging_contract import LoadPaged, PagingContract
+from tests.sharding.paging_contract import PagingContract
+from tests.sharding.shared_pages_contract import LoadPaged
 from tests.sharding.tiny import BLOCKS, FAMILY_NAMES
 
 PROMPT = [17, 3, 250, 99, 42, 7, 128, 200, 64, 31, 5, 77]

@@ -91,6 +91,24 @@ def test_what_must_not_be_written_to_is_known() -> None:
     assert pool.is_shared(page)
 
 
+def test_a_page_can_be_forgotten_while_it_is_in_use() -> None:
+    """Then it is its holder's alone; only a page with one holder is shared by nothing but the memory of it."""
+    pool = PagePool(2)
+    pages = pool.take(1) or []
+    assert not pool.is_only_remembered(pages[0])
+    pool.publish([b"k"], pages)
+    assert pool.is_only_remembered(pages[0])
+    pool.adopt([b"k"])
+    assert not pool.is_only_remembered(pages[0])
+    pool.release(pages)
+    pool.forget(pages[0])
+    assert (pool.known([b"k"]), pool.is_shared(pages[0]), pool.free) == (0, False, 1)
+    with pytest.raises(KeyError):
+        pool.forget(pages[0])
+    pool.release(pages)
+    assert pool.take(2) == [0, 1]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_page_is_lost_or_held_by_strangers(seed: int) -> None:
     """Random sessions, publishing and adopting: pages are held by those that were given them, and all come back."""

@@ -21,7 +21,8 @@ from sharding.span import Span
 from tests.sharding.chains import feed, greedy, open_all
 from tests.sharding.conftest import Models
 from tests.sharding.engine_contract import ExactContract, Load
-from tests.sharding.paging_contract import LoadPaged, PagingContract
+from tests.sharding.paging_contract import PagingContract
+from tests.sharding.shared_pages_contract import LoadPaged
 from tests.sharding.tiny import BLOCKS
 
 Exact = Callable[..., Path]
