@@ -11,6 +11,8 @@ import pytest
 from node.devchain.local import LocalChain
 from node.devchain.locate import find_anvil
 
+pytest.register_assert_rewrite("tests.node.link", "tests.node.transport_contract", "tests.node.hostile_contract")
+
 
 def ask(url: str, method: str, *params: Any) -> Any:
     """The result of one JSON-RPC request; AssertionError with the error object where there is none."""

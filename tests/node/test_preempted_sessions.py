@@ -33,6 +33,9 @@ async def test_sessions_that_outgrow_a_node_take_turns_and_keep_their_texts(embe
         for each in answers:
             await each.begin()  # each has a page from here on
         reports = await asyncio.gather(*(each.go_on() for each in answers))
+        async with asyncio.timeout(10):  # a stage may let go a moment after it has said so
+            while stage.server.active_sessions:
+                await asyncio.sleep(0.01)
         assert stage.engine.pages.total == stage.engine.pages.free == 2
     assert [tuple(each.text) for each in answers] == [
         tuple(greedy([load(model, whole)], prompt, LENGTH)) for prompt in PROMPTS

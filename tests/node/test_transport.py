@@ -4,20 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
-pytest.register_assert_rewrite("tests.node.link", "tests.node.transport_contract", "tests.node.hostile_contract")
-
-from node.handshake import HandshakeTerms  # noqa: E402
-from node.identity import NodeIdentity  # noqa: E402
-from node.memory import MAX_MESSAGE, MemoryNetwork, MemoryPipe, MemoryTransport  # noqa: E402
-from node.transport import Pipe, Transport  # noqa: E402
-from node.wss import WssSettings, WssTransport  # noqa: E402
-from tests.node.hostile_contract import HostileContract  # noqa: E402
-from tests.node.link import DEFAULTS, Link, Options  # noqa: E402
-from tests.node.mallory import SIGNER  # noqa: E402
-from tests.node.raw_wss import connect  # noqa: E402
-from tests.node.transport_contract import TransportContract  # noqa: E402
+from node.handshake import HandshakeTerms
+from node.identity import NodeIdentity
+from node.memory import MAX_MESSAGE, MemoryNetwork, MemoryPipe, MemoryTransport
+from node.transport import Pipe, Transport
+from node.wss import WssSettings, WssTransport
+from tests.node.hostile_contract import HostileContract
+from tests.node.link import DEFAULTS, Link, Options
+from tests.node.mallory import SIGNER
+from tests.node.raw_wss import connect
+from tests.node.transport_contract import TransportContract
 
 
 def wss_settings(options: Options) -> WssSettings:
