@@ -139,7 +139,7 @@ def _prepare(index: int, span: Span, plan: DemoPlan, folder: Path, rpc_url: str)
     }
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in (values | dict(plan.settings)).items()]
     config = home / "node.toml"
-    config.write_text("".join(lines) + "settle_every_seconds = 0.5\n")
+    config.write_text("".join(lines) + 'settle_every_seconds = 0.5\ncollect_at_least = "0"\n')  # every coin is shown
     settings = load_node_settings(config)
     load_keys(settings)
     return DemoNode(owner, settings)
