@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from node.client_context import DEFAULT_WINDOW_TOKENS
 from node.client_session import ClientSession
 from node.demo_nodes import DemoNode, DemoPlan
 from node.errors import NodeStartFailed
@@ -27,12 +28,17 @@ class Strike:
 
     @classmethod
     def draw(cls, plan: DemoPlan, nodes: Sequence[DemoNode]) -> "Strike | None":
-        """One of the stages that have a spare, in the middle half of the answer."""
+        """One of the stages that have a spare, from a quarter of the answer on, and before the ring can have told all of it.
+
+        The stages run up to a window ahead of the client; a kill after that would leave the last voucher with nobody.
+        """
         if plan.strike_seed is None:
             return None
         dice = random.Random(plan.strike_seed)  # noqa: S311 - to be drawn again
         quarter = plan.max_tokens // 4
-        return cls(plan.strike_seed, dice.randrange(plan.spares), dice.randint(quarter + 1, 3 * quarter + 1), nodes)
+        last = max(1, min(3 * quarter + 1, plan.max_tokens - DEFAULT_WINDOW_TOKENS - 1))
+        stage, first = dice.randrange(plan.spares), min(quarter + 1, last)
+        return cls(plan.strike_seed, stage, dice.randint(first, last), nodes)
 
     def __str__(self) -> str:
         return f"seed {self.seed}: stage {self.stage} will be killed after {self.after_tokens} tokens"
