@@ -22,7 +22,7 @@ class ClientMoney:
         self._signer = signer
         self.book = book
         self._funding = asyncio.Lock()
-        """One at a time: two sessions must not take one channel, nor sign two permits with one nonce."""
+        """One at a time: two sessions must not take one channel, nor count on the same free balance."""
         self._mining: dict[bytes, asyncio.Task[None]] = {}
         self._reserving: asyncio.Task[None] | None = None
 

@@ -172,9 +172,9 @@ class Hosting:
         return Hosted.of(engine, self._means, cache_bytes, swap_bytes)
 
     async def _drop_empty(self) -> None:
-        used = {id(tenant.hosted) for tenant in self._tenants.values()}
-        empty = [hosted for hosted in self._old if id(hosted) not in used]
-        self._old = [hosted for hosted in self._old if id(hosted) in used]
+        used = {tenant.hosted for tenant in self._tenants.values()}
+        empty = [hosted for hosted in self._old if hosted not in used]
+        self._old = [hosted for hosted in self._old if hosted in used]
         for hosted in empty:
             await hosted.batcher.close()
 

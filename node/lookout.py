@@ -4,17 +4,14 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from incentives.errors import IncentivesError
-from node.errors import NodeError
 from node.placement_view import Sight, sole_holders, witnesses
 from node.placing_parts import PlacingParts
-from sharding.errors import ShardingError
+from node.refusals import FROM_OUTSIDE
 from sharding.placement import World
 from sharding.placement_phases import Silent
 from sharding.placement_values import Holding
 from sharding.span import Span
 from verification.addresses import Address
-from verification.errors import VerificationError
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +21,6 @@ MOST_WATCHED = 8
 MOST_WITNESSES = 16
 AGAIN_SECONDS = 0.2
 """Whoever did not answer is asked once more after that, before it counts as lost."""
-
-TROUBLE = (NodeError, IncentivesError, VerificationError, ShardingError, TimeoutError)
-"""What others, the chain or the disk can cause: the next time may do better."""
 
 
 class Lookout:
@@ -79,7 +73,7 @@ class Lookout:
     async def _watch_safely(self) -> None:
         try:
             await self.watch()
-        except TROUBLE as error:
+        except FROM_OUTSIDE as error:
             log.info("the others could not be asked whether they are there: %s", error)
 
     async def watch(self) -> None:

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from node.lookout import TROUBLE, Lookout
+from node.lookout import Lookout
 from node.placing_parts import PlacingParts
+from node.refusals import FROM_OUTSIDE
 from sharding.errors import ShardingError
 from sharding.placement import View, World, releases
 from sharding.placement_phases import NOBODY, drain_limit, join, leave, may_go, step
@@ -76,7 +77,7 @@ class Placing:
             async with self._looking:
                 if not self._leaves:
                     await self.look()
-        except TROUBLE as error:
+        except FROM_OUTSIDE as error:
             if isinstance(error, ShardingError) and not self.joined.is_set():
                 raise
             log.warning("this node's place could not be looked after: %s", error)
@@ -195,7 +196,7 @@ class Placing:
     async def _may_go(self) -> bool:
         silent = NOBODY
         if releases(self._parts.node, self._everybody(), self._lookout.world()):
-            with contextlib.suppress(*TROUBLE):
+            with contextlib.suppress(*FROM_OUTSIDE):
                 silent = await self._lookout.silent(self.holding.spans)
         return may_go(self._parts.node, self._everybody(), self._lookout.world(), self._parts.clock(), silent)
 
@@ -214,7 +215,7 @@ class Placing:
 async def _heard(said: Awaitable[object]) -> None:
     try:
         await said
-    except TROUBLE as error:
+    except FROM_OUTSIDE as error:
         log.info("this node's new place has not been told to all: %s", error)
 
 

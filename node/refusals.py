@@ -8,6 +8,7 @@ from enum import StrEnum
 from incentives.errors import (
     BeyondLock,
     ChainError,
+    IncentivesError,
     InvalidSignature,
     VoucherRejected,
     VoucherStale,
@@ -100,6 +101,9 @@ class Refused(NodeError):
         """The stage at fault where it is another one than the speaker."""
         self.retry_after_ms = retry_after_ms
 
+
+FROM_OUTSIDE = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
+"""What peers, the chain or the disk can cause: it is told, and the next time may do better; all else is this program's fault."""
 
 _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (
     (ValueNotFinite, FailureCode.NOT_FINITE),

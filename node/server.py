@@ -8,17 +8,14 @@ import asyncio
 import contextlib
 import logging
 
-from incentives.errors import IncentivesError
-from node.errors import ClosedHere, NodeError, PeerError
+from node.errors import ClosedHere, PeerError
 from node.hosting import Hosting
 from node.messages import Attach, Attached, Failure, Open, Probe, Ring, message_frame, message_of
 from node.open_sessions import OpenSessions
-from node.refusals import FailureCode, Refused, refusal_of
+from node.refusals import FROM_OUTSIDE, FailureCode, Refused, refusal_of
 from node.stage_context import StageContext
 from node.transport import Listener, Stream
 from node.wire import Frame, FrameType
-from sharding.errors import ShardingError
-from verification.errors import VerificationError
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +25,6 @@ QUIET_SECONDS = 5.0
 """Without a session, after which none will come back to a node that leaves."""
 LAST_SECONDS = 3600.0
 """How long a node that leaves serves those that come back to it: two sessions that did so by turns would hold it for ever."""
-
-_PEERS_FAULT = (NodeError, IncentivesError, ShardingError, VerificationError, TimeoutError)
-"""What a peer can cause: it is told, and no line of the log is spent on it."""
 
 
 class StageServer:
@@ -105,7 +99,7 @@ class StageServer:
                 frame = await stream.recv()
             session = frame.session
             await self._serve_opening(stream, frame)
-        except _PEERS_FAULT as error:
+        except FROM_OUTSIDE as error:  # no line of the log is spent on it
             await self._refuse(stream, session, error)
         except Exception as error:  # one session's fault must never end the node
             log.exception("a stream ended by an unexpected error")

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sharding.errors import PlacementError
 from sharding.span import MAX_BLOCKS, Span
+from sharding.span import without as cut_out
 
 MAX_BYTES = 1 << 50
 MAX_BLOCK_RATE = 1e9
@@ -149,18 +150,8 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def without(spans: Iterable[Span], gone: Iterable[Span]) -> tuple[Span, ...]:
-    """The blocks of spans that are not in gone."""
-    kept = list(spans)
-    for hole in gone:
-        kept = [part for span in kept for part in _cut(span, hole)]
-    return merged(kept)
-
-
-def _cut(span: Span, hole: Span) -> Iterable[Span]:
-    if span.start < min(hole.start, span.end):
-        yield Span(span.start, min(hole.start, span.end))
-    if max(hole.end, span.start) < span.end:
-        yield Span(max(hole.end, span.start), span.end)
+    """The blocks of spans that are not in gone, in order and merged."""
+    return merged(cut_out(spans, gone))
 
 
 def count(spans: Iterable[Span]) -> int:

@@ -1,7 +1,7 @@
 """A span: the half-open range of a model's blocks that one stage computes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -85,16 +85,16 @@ def covers(spans: Iterable[Span], wanted: Span) -> bool:
     return any(span.start <= wanted.start and wanted.end <= span.end for span in spans)
 
 
-def without(spans: Iterable[Span], gone: Sequence[Span]) -> tuple[Span, ...]:
+def without(spans: Iterable[Span], gone: Iterable[Span]) -> tuple[Span, ...]:
     """What is left of spans less the blocks of others; spans that touch stay apart."""
-    taken = {block for span in gone for block in span.blocks}
-    left: list[Span] = []
-    for span in spans:
-        for block in span.blocks:
-            if block in taken:
-                continue
-            if left and left[-1].end == block > span.start:
-                left[-1] = Span(left[-1].start, block + 1)
-            else:
-                left.append(Span(block, block + 1))
+    left = list(spans)
+    for hole in gone:
+        left = [part for span in left for part in _cut(span, hole)]
     return tuple(left)
+
+
+def _cut(span: Span, hole: Span) -> Iterator[Span]:
+    if span.start < min(hole.start, span.end):
+        yield Span(span.start, min(hole.start, span.end))
+    if max(hole.end, span.start) < span.end:
+        yield Span(max(hole.end, span.start), span.end)

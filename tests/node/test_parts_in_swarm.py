@@ -2,21 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
 from node.client import Client
-from sharding.span import Span
 from tests.node.swarm import (
     Stage,
     Swarm,
     deploy_network,
     request,
-    running_client,
-    running_stage,
+    running_swarm,
     write_tiny_exact_model,
 )
 
@@ -31,15 +28,8 @@ async def swarm(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """Three narrow nodes and two wide ones, none of which has all blocks; a test may end some of them."""
     home = tmp_path_factory.mktemp("parts")
     network = await asyncio.to_thread(deploy_network, embedded_url)
-    model = write_tiny_exact_model(home / "model")
-    async with AsyncExitStack() as stack:
-        stages = [
-            await stack.enter_async_context(
-                running_stage(network, model, home / f"node{index}", index + 1, Span.parse(span))
-            )
-            for index, span in enumerate(SPANS)
-        ]
-        yield await stack.enter_async_context(running_client(network, model, home / "client", stages))
+    async with running_swarm(network, write_tiny_exact_model(home / "model"), home, SPANS) as made:
+        yield made
 
 
 def places(stages: object, swarm: Swarm) -> list[tuple[int, int, int]]:

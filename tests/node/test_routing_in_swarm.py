@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -24,15 +24,13 @@ from node.gossip_view import view_network
 from node.record_messages import Summary
 from node.refusals import FailureCode
 from node.speed import Speed
-from sharding.span import Span
 from tests.node.swarm import (
     Stage,
     Swarm,
     deploy_network,
     generate,
     request,
-    running_client,
-    running_stage,
+    running_swarm,
     write_tiny_exact_model,
 )
 from verification.routes import profile_id
@@ -99,15 +97,8 @@ async def swarm(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """A first stage and two last ones; each test leaves all of them serving."""
     home = tmp_path_factory.mktemp("routing")
     network = await asyncio.to_thread(deploy_network, embedded_url)
-    model = write_tiny_exact_model(home / "model")
-    async with AsyncExitStack() as stack:
-        stages = [
-            await stack.enter_async_context(
-                running_stage(network, model, home / f"node{index}", index + 1, Span.parse(span))
-            )
-            for index, span in enumerate(SPANS)
-        ]
-        yield await stack.enter_async_context(running_client(network, model, home / "client", stages))
+    async with running_swarm(network, write_tiny_exact_model(home / "model"), home, SPANS) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
