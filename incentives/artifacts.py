@@ -14,7 +14,10 @@ from typing import Any
 from incentives.errors import IncentivesError
 from sharding.hashing import keccak256
 
-CONTRACT_NAMES = ("Token", "Stakes", "Court", "Channels")
+CONTRACT_NAMES = (
+    "Token", "Stakes", "Court", "Disputes", "Demands", "Jury", "Channels", "Models", "Rulebook", "Bench", "ProductJudge", "Judge",
+    "Reliability", "Evidence",
+)  # fmt: skip
 SELECTOR_BYTES = 4
 # The two errors that the compiler itself puts into every contract.
 _BUILT_IN = ("Error(string)", "Panic(uint256)")

@@ -1,35 +1,43 @@
 """The chain client: the one place that knows web3.py, and the one place where its errors become ours.
 
-The provider judges JSON-RPC answers before web3 interprets them: an error never reaches web3's own guesses, nor the
-requests it would make to URLs that a contract names. What web3 still objects to is an unusable answer.
+The pool of endpoints judges JSON-RPC answers before web3 interprets them: an error never reaches web3's own guesses, nor
+the requests it would make to URLs that a contract names. What web3 still objects to is an unusable answer.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import requests
 from eth_abi.exceptions import DecodingError, EncodingError
 from hexbytes import HexBytes
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.providers import BaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from incentives.abi import decode_log, event_topics, plain
 from incentives.artifacts import Artifact
-from incentives.chain_types import Block, Chain, Contract, Deployed, Event, Sent
+from incentives.chain_types import Block, Called, Chain, Contract, Deployed, Event, Sent
+from incentives.endpoint_health import NO_LIMITS, HeadLimits
+from incentives.endpoints import EndpointPool
 from incentives.errors import (
     CallMismatch,
+    ChainError,
     ChainUnavailable,
     Reverted,
     UnexpectedAnswer,
-    WrongChain,
 )
-from incentives.rpc_errors import ErrorTable, shown_url, translate_rpc_error
-from incentives.sending import FIRST_POLL_S, LAST_POLL_S, Sender
-from incentives.signing import Signer
+from incentives.json_rpc import HttpRpc
+from incentives.rpc_errors import ErrorTable, shown_url
+from incentives.rpc_values import quantity
+from incentives.sending import FIRST_POLL_S, LAST_POLL_S, Sender, recorded_wish
+from incentives.signing import DEV_CHAIN_ID, Signer
+from incentives.tx_chain import PoolTxChain
+from incentives.tx_fees import SenderPolicy
+from incentives.tx_sender import TxSender
+from incentives.tx_store import TxStore
 from sharding.hashing import keccak256
 from verification.addresses import to_address
 
@@ -37,49 +45,18 @@ __all__ = ["Block", "Chain", "Contract", "Deployed", "Event", "Sent", "Web3Chain
 
 REQUEST_TIMEOUT_S = 10.0
 RECEIPT_TIMEOUT_S = 60.0
-READ_ATTEMPTS = 3
 LOG_RANGE_BLOCKS = 5_000
-_WRITES = frozenset({"eth_sendRawTransaction"})
 
 
-class _Provider(HTTPProvider):
-    """HTTP with bounded retries of reads; raises ChainError leaves only. One per Web3Chain, shared by its threads."""
+class _Provider(BaseProvider):
+    """What web3 asks, the pool answers; raises ChainError leaves only."""
 
-    def __init__(self, url: str, timeout_s: float, errors: ErrorTable) -> None:
-        super().__init__(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
-        self._shown, self._timeout_s, self._errors = shown_url(url), timeout_s, errors
-        self._retrying = Retrying(
-            retry=retry_if_exception_type(ChainUnavailable),
-            stop=stop_after_attempt(READ_ATTEMPTS) | stop_after_delay(timeout_s),
-            wait=wait_exponential(multiplier=0.05, max=1.0),
-            reraise=True,
-        )
+    def __init__(self, pool: EndpointPool) -> None:
+        super().__init__()
+        self._pool = pool
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        if method in _WRITES:
-            return self.ask_once(method, params)
-        return self._retrying(self.ask_once, method, params)
-
-    def ask_once(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """Raises: ChainUnavailable, Reverted, TransactionRefused, UnexpectedAnswer."""
-        try:
-            response = super().make_request(method, params)
-        except OSError as error:  # every error of requests is one
-            raise ChainUnavailable(self._shown, self._reason(error)) from error
-        except ValueError as error:
-            raise UnexpectedAnswer(self._shown, f"{method} was not answered with JSON") from error
-        if not isinstance(response, dict) or ("error" not in response and "result" not in response):
-            raise UnexpectedAnswer(self._shown, f"{method} was not answered with JSON-RPC")
-        if response.get("error") is not None:
-            raise translate_rpc_error(response["error"], self._errors)
-        return response
-
-    def _reason(self, error: OSError) -> str:
-        if isinstance(error, requests.Timeout):
-            return f"no answer within {self._timeout_s:g} s"
-        if isinstance(error, requests.HTTPError) and error.response is not None:
-            return f"HTTP status {error.response.status_code}"
-        return f"{type(error).__name__}"  # its text would show the whole URL, access key included
+        return {"jsonrpc": "2.0", "id": 0, "result": self._pool.ask(method, list(params))}
 
 
 class Web3Chain:
@@ -87,30 +64,44 @@ class Web3Chain:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         expected_chain_id: int | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
         receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
+        heads: HeadLimits | None = None,
     ) -> None:
-        """Connects. Raises: ChainUnavailable; WrongChain if another chain than the expected one answers."""
-        self.url = url
-        self._shown = shown_url(url)
+        """Connects to the first of the endpoints that answers. `timeout_s` is for one answer of one endpoint.
+
+        Without `heads`, endpoints that are behind are passed over on every chain but the local development chain.
+        Raises: ChainUnavailable; WrongChain if no endpoint is of the expected chain.
+        """
+        urls = (url,) if isinstance(url, str) else tuple(url)
         self._errors = ErrorTable()
+        rpcs = [HttpRpc(each, timeout_s, self._errors) for each in urls]
+        self.pool = EndpointPool(rpcs, timeout_s * len(rpcs), expected_chain_id)
+        self.chain_id = self.pool.chain_id
+        local = NO_LIMITS if self.chain_id == DEV_CHAIN_ID else HeadLimits()
+        self.pool.limits = local if heads is None else heads
+        self.url = urls[0]
+        self._shown = shown_url(self.url)
         # No middleware, no ENS: values go out as they are given and come back as plain data.
-        self._web3 = Web3(_Provider(url, timeout_s, self._errors), middleware=[], ens=None)
+        self._web3 = Web3(_Provider(self.pool), middleware=[], ens=None)
         self._eth: Any = self._web3.eth
         self._bound: dict[tuple[str, str], Any] = {}
-        with self._foreign():
-            self.chain_id = _whole(self._eth.chain_id)
-        if expected_chain_id is not None and self.chain_id != expected_chain_id:
-            raise WrongChain(self._shown, expected_chain_id, self.chain_id)
-        self._sender = Sender(self._eth, url, self.chain_id, self._find_receipt, receipt_timeout_s)
+        self._recorded: dict[str, TxSender] = {}
+        self._sender = Sender(self._eth, self.url, self.chain_id, self._find_receipt, receipt_timeout_s)
 
     def head(self) -> Block:
         """The newest block."""
         with self._foreign():
             block = self._eth.get_block("latest")
             return Block(int(block["number"]), int(block["timestamp"]), bytes(block["hash"]))
+
+    def block(self, number: int) -> Block:
+        """The block with that number. Raises: UnexpectedAnswer for one that is not there."""
+        with self._foreign("block", str(number)):
+            found = self._eth.get_block(number)
+            return Block(int(found["number"]), int(found["timestamp"]), bytes(found["hash"]))
 
     def native_balance(self, address: str) -> int:
         """Gas money of an account, in wei."""
@@ -134,12 +125,33 @@ class Web3Chain:
                 function = self._bind(contract).functions[fn](*args)
             return plain(function.call(block_identifier="latest" if block is None else block))
 
-    def send(self, signer: Signer, contract: Contract, fn: str, *args: Any, gas: int | None = None) -> Sent:
-        """Sign, send and wait for the block. `gas` skips the estimate, and with it the simulation."""
+    def record(self, signer: Signer, directory: Path, policy: SenderPolicy | None = None) -> TxSender:
+        """Record this account's transactions in a directory from now on; the caller ticks and closes the sender.
+
+        Raises: ClientLocked while another process records them there, ClientStoreError.
+        """
+        store = TxStore(directory, self.chain_id, signer.address)
+        sender = TxSender(signer, PoolTxChain(self.pool, self.chain_id), store, policy)
+        self._recorded[sender.account] = sender
+        return sender
+
+    def send(
+        self,
+        signer: Signer,
+        contract: Contract,
+        fn: str,
+        *args: Any,
+        gas: int | None = None,
+        key: str | None = None,
+    ) -> Sent:
+        """Sign, send and wait for the block. `gas` skips the estimate, and with it the simulation.
+
+        With a `key`, which needs a recorded sender for the account, the same call again is the same transaction.
+        """
         with self._foreign(contract.name, fn):
             with _fitting(contract.name, fn):
                 data = self._bind(contract).encode_abi(fn, args)
-            receipt = self._sender.transact(signer, {"to": contract.address, "data": data}, gas)
+            receipt = self._transact(signer, {"to": contract.address, "data": data}, gas, key)
             return _sent(receipt, _decode_logs(contract, receipt["logs"]))
 
     def deploy(self, signer: Signer, artifact: Artifact, *args: Any) -> Deployed:
@@ -149,7 +161,7 @@ class Web3Chain:
             with _fitting(artifact.name, "constructor"):
                 factory = self._eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
                 data = factory.constructor(*args).data_in_transaction
-            receipt = self._sender.transact(signer, {"data": data})
+            receipt = self._transact(signer, {"data": data})
             contract = Contract(to_address(receipt["contractAddress"]), artifact)
             sent = _sent(receipt, ())
         code_hash = keccak256(self.code(contract.address))
@@ -158,12 +170,21 @@ class Web3Chain:
     def transfer_native(self, signer: Signer, to: str, amount: int) -> Sent:
         """Send gas money, in wei."""
         with self._foreign("account", "transfer"):
-            return _sent(self._sender.transact(signer, {"to": to_address(to), "value": amount}), ())
+            return _sent(self._transact(signer, {"to": to_address(to), "value": amount}), ())
 
     def gas_used(self, tx_hash: bytes) -> int:
         """What a mined transaction took. Raises: UnexpectedAnswer for one that is in no block."""
         with self._foreign("transaction", tx_hash.hex()):
             return int(self._eth.get_transaction_receipt(HexBytes(tx_hash))["gasUsed"])
+
+    def called(self, contract: Contract, tx_hash: bytes) -> Called:
+        """What a transaction asked of the contract. Raises: UnexpectedAnswer for one that is not there, or asked another one."""
+        with self._foreign(contract.name, "transaction"):
+            found = self._eth.get_transaction(HexBytes(tx_hash))
+            if to_address(found.get("to") or bytes(20)) != contract.address:
+                raise UnexpectedAnswer(self.url, f"transaction 0x{tx_hash.hex()} is not for {contract.name}")
+            function, arguments = self._bind(contract).decode_function_input(found["input"])
+            return Called(str(function.fn_name), {name: plain(value) for name, value in arguments.items()})
 
     def events(self, contract: Contract, name: str, from_block: int, **indexed: Any) -> list[Event]:
         """Read events up to the head in bounded ranges of blocks, in the chain's order.
@@ -186,6 +207,17 @@ class Web3Chain:
             found += _decode_logs(contract, self._eth.get_logs(query))
         return sorted(found, key=lambda event: (event.block, event.log_index))
 
+    def _transact(
+        self, signer: Signer, wanted: Mapping[str, Any], gas: int | None = None, key: str | None = None
+    ) -> Mapping[str, Any]:
+        recorded = self._recorded.get(signer.address)
+        if recorded is not None:
+            included = recorded.send(recorded_wish(wanted, gas), key)
+            return self._sender.judge(signer, wanted, included.tx_hash)
+        if key is not None:
+            raise CallMismatch("send", f"a key needs a recorded sender, {signer.address} has none")
+        return self._sender.transact(signer, wanted, gas)
+
     def _find_receipt(self, tx_hash: bytes) -> Mapping[str, Any] | None:
         try:
             receipt: Mapping[str, Any] = self._eth.get_transaction_receipt(HexBytes(tx_hash))
@@ -207,31 +239,29 @@ class Web3Chain:
         try:
             yield
         except Reverted as error:
-            raise Reverted(error.name, error.arguments, during=during) from None
+            raise Reverted(error.name, error.arguments, during=during, sentence=error.sentence) from None
         except (Web3Exception, DecodingError, ValueError, TypeError, KeyError) as error:
             raise UnexpectedAnswer(
                 self._shown, f"{during or 'request'}: {type(error).__name__}: {error}"[:500]
             ) from error
 
 
-def wait_until_up(url: str, deadline_s: float, timeout_s: float = 2.0) -> int:
-    """Wait until a chain answers and return its id. Raises: ChainUnavailable after `deadline_s` seconds."""
-    provider, deadline, pause = _Provider(url, timeout_s, ErrorTable()), time.monotonic() + deadline_s, FIRST_POLL_S
+def wait_until_up(url: str | Sequence[str], deadline_s: float, timeout_s: float = 2.0) -> int:
+    """Wait until a chain answers, at one of its URLs, and return its id. Raises: ChainUnavailable after `deadline_s` seconds."""
+    rpcs = [HttpRpc(each, timeout_s, ErrorTable()) for each in ((url,) if isinstance(url, str) else url)]
+    deadline, pause = time.monotonic() + deadline_s, FIRST_POLL_S
     while True:
-        try:
-            return _chain_id(url, provider.ask_once(RPCEndpoint("eth_chainId"), [])["result"])
-        except ChainUnavailable:
-            if time.monotonic() + pause > deadline:
-                raise
+        failures = list[ChainError]()
+        for rpc in rpcs:
+            try:
+                return quantity(rpc.shown, "the chain id", rpc.ask("eth_chainId", []))
+            except ChainError as error:
+                failures.append(error)
+        silent = any(isinstance(error, ChainUnavailable) for error in failures)
+        if not silent or time.monotonic() + pause > deadline:
+            raise failures[-1]
         time.sleep(pause)
         pause = min(2 * pause, LAST_POLL_S)
-
-
-def _chain_id(url: str, result: object) -> int:
-    try:
-        return int(str(result), 16)
-    except ValueError as error:
-        raise UnexpectedAnswer(shown_url(url), f"the chain id is {result!r}"[:100]) from error
 
 
 @contextmanager
@@ -241,12 +271,6 @@ def _fitting(part: str, fn: str) -> Iterator[None]:
         yield
     except (Web3Exception, EncodingError, AttributeError, TypeError, ValueError) as error:
         raise CallMismatch(f"{part}.{fn}", " ".join(str(error).split())[:500]) from error
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
 
 
 def _decode_logs(contract: Contract, logs: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:

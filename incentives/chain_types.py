@@ -60,6 +60,14 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What a transaction asked of a contract: the function's name, and its arguments by theirs."""
+
+    fn: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """A new contract."""
 
@@ -74,6 +82,20 @@ class Deployed:
     def address(self) -> Address:
         """Where the contract is."""
         return self.contract.address
+
+
+class CodeReader(Protocol):
+    """Where contracts can be compared with what is recorded of them: a chain, or one endpoint of it."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def chain_id(self) -> int: ...
+
+    def code(self, address: str) -> bytes:
+        """The program at an address; empty for a plain account."""
+        ...
 
 
 class Chain(Protocol):
@@ -102,12 +124,21 @@ class Chain(Protocol):
         """Ask a view. One output comes as a value, several as a list. Raises: Reverted."""
         ...
 
-    def send(self, signer: Signer, contract: Contract, fn: str, *args: Any, gas: int | None = None) -> Sent:
-        """Sign, send and wait. Raises: Reverted, TransactionRefused, TransactionLost."""
+    def send(
+        self, signer: Signer, contract: Contract, fn: str, *args: Any, gas: int | None = None, key: str | None = None
+    ) -> Sent:
+        """Sign, send and wait. The same `key` again is the same transaction, where the account has a recorded sender.
+
+        Raises: Reverted, TransactionRefused, TransactionLost, CallMismatch for a key without such a sender.
+        """
         ...
 
     def gas_used(self, tx_hash: bytes) -> int:
         """What a mined transaction took. Raises: UnexpectedAnswer for one that is in no block."""
+        ...
+
+    def called(self, contract: Contract, tx_hash: bytes) -> Called:
+        """What a transaction asked of the contract. Raises: UnexpectedAnswer for one that is not there, or asked another one."""
         ...
 
     def deploy(self, signer: Signer, artifact: Artifact, *args: Any) -> Deployed:

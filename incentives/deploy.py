@@ -1,4 +1,4 @@
-"""Putting the suite on a chain: four contracts by one account, wired to each other by constructor arguments only.
+"""Putting the suite on a chain: its contracts by one account, wired to each other by constructor arguments only.
 
 Stakes has to know the Court before the Court exists, so addresses are computed first, from the account's next numbers.
 Source: the CREATE rule of https://ethereum.github.io/yellowpaper/paper.pdf, keccak256(rlp([sender, nonce]))[12:].
@@ -12,13 +12,17 @@ from incentives.artifacts import load_artifact
 from incentives.chain_types import Chain, Contract, Deployed
 from incentives.deployment import LOCAL_TESTNET, ContractRecord, Deployment, SuiteParams
 from incentives.errors import DeploymentError, Reverted
+from incentives.evidence import POOL_SHARE
 from incentives.rpc_errors import shown_url
 from incentives.signing import Signer
 from incentives.units import ONE
 from sharding.hashing import keccak256
 from verification.addresses import Address, address_bytes, to_address
 
+JUDGE_PARTS = ("Models", "Rulebook", "Bench", "ProductJudge")
 TOKEN_SUPPLY = 1_000_000_000 * ONE
+ARBITERS = 4
+"""Disputes, jury, reliability, demands: what the Court obeys."""
 __all__ = ["LOCAL_TESTNET", "SuiteParams", "create_address", "deploy_suite"]
 
 
@@ -44,19 +48,66 @@ def deploy_suite(
     """
     suite = _Suite(chain, signer, progress or (lambda _: None))
     token_record = suite.create("Token", TOKEN_SUPPLY) if token is None else _existing_token(chain, token)
-    nonce = chain.nonce(signer.address)
-    stakes_at, court_at = create_address(signer.address, nonce), create_address(signer.address, nonce + 1)
-    stakes_args = (token_record.address, court_at, params.min_stake, params.unbonding_s)
+    models = suite.create("Models")
+    rulebook, bench = suite.create("Rulebook"), suite.create("Bench")
+    products = suite.create("ProductJudge", models.address)
+    judge = suite.create("Judge", rulebook.address, bench.address, products.address)
+    genesis = chain.head().timestamp
+    stakes_at, court_at, *arbiters, channels_at, evidence_at = next_addresses(chain, signer, 2 + ARBITERS + 2)
+    disputes_at, jury_at, scores_at, demands_at = arbiters
+    calendar = genesis, params.clocks.epoch
+    stakes_args = (token_record.address, court_at, params.min_stake, params.unbonding_s, params.max_fee)
     deployment = Deployment(
         chain_id=chain.chain_id,
         token=token_record,
+        models=models,
+        rulebook=rulebook,
+        bench=bench,
+        productjudge=products,
+        judge=judge,
         stakes=suite.create_at(stakes_at, "Stakes", *stakes_args),
-        court=suite.create_at(court_at, "Court", stakes_at),
-        channels=suite.create("Channels", token_record.address, params.close_delay_s),
+        court=suite.create_at(court_at, "Court", stakes_at, tuple(arbiters), calendar),
+        disputes=suite.create_at(disputes_at, "Disputes", court_at, judge.address, _dispute_terms(params)),
+        jury=suite.create_at(jury_at, "Jury", court_at, params.jury.words),
+        reliability=suite.create_at(
+            scores_at, "Reliability", stakes_at, court_at, evidence_at, *_score_terms(params, genesis)
+        ),
+        demands=suite.create_at(demands_at, "Demands", court_at, models.address, _demand_terms(params)),
+        channels=suite.create_at(
+            channels_at, "Channels", token_record.address, params.close_delay_s, params.maturity_s, court_at
+        ),
+        evidence=suite.create_at(evidence_at, "Evidence", court_at, channels_at, scores_at, *_credit_terms(params)),
         params=params,
     )
     verify_wiring(chain, deployment)
     return deployment
+
+
+def next_addresses(chain: Chain, signer: Signer, count: int) -> list[Address]:
+    """Where the signer's next contracts will be."""
+    nonce = chain.nonce(signer.address)
+    return [create_address(signer.address, nonce + k) for k in range(count)]
+
+
+def _dispute_terms(params: SuiteParams) -> tuple[int, int, int, int, int]:
+    """As DisputeTerms."""
+    return params.bond, params.dispute_delay_s, params.answer_s, params.proof_s, params.descent_s
+
+
+def _demand_terms(params: SuiteParams) -> tuple[int, int, int]:
+    """As DemandTerms."""
+    return params.bond, params.dispute_delay_s, params.answer_s
+
+
+def _score_terms(params: SuiteParams, genesis: int) -> tuple[object, ...]:
+    """As Reliability's constructor takes them."""
+    scores = params.scores
+    return params.clocks.words, genesis, scores.capacity, scores.demand_bond, scores.reward
+
+
+def _credit_terms(params: SuiteParams) -> tuple[int, int]:
+    """As Evidence's constructor takes them."""
+    return params.scores.credit_unit, params.scores.credit_cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +130,7 @@ class _Suite:
         try:
             record = self.create(name, *args)
         except Reverted as error:
-            if error.name != "StakesForeign":
+            if error.name not in ("StakesForeign", "CourtForeign", "SuiteForeign"):
                 raise
             raise self._moved(name, expected) from error
         if record.address != expected:
@@ -100,6 +151,29 @@ def _existing_token(chain: Chain, token: Address) -> ContractRecord:
     return ContractRecord(to_address(token), keccak256(code), chain.head().number)
 
 
+def _scores_wiring(chain: Chain, deployment: Deployment) -> tuple[tuple[str, str, object], ...]:
+    """What the contracts of the scores have to say; all three have to count the same epochs."""
+    params, scores = deployment.params, deployment.params.scores
+    reliability = deployment.contract("Reliability")
+    genesis, count = chain.call(reliability, "times")[0], chain.call(reliability, "enrolled")[0]
+    calendar, clocks = (genesis, params.clocks.epoch), params.clocks.words
+    suite = deployment.court.address, deployment.channels.address, deployment.reliability.address, POOL_SHARE
+    return (
+        ("Court", "calendar", calendar),
+        ("Evidence", "calendar", calendar),
+        ("Evidence", "suite", suite),
+        ("Evidence", "rule", _credit_terms(params)),
+        ("Reliability", "times", (genesis, *clocks[:-1])),
+        ("Reliability", "halfLife", clocks[-1]),
+        ("Reliability", "enrolled", (count, scores.capacity)),
+        ("Reliability", "stakes", deployment.stakes.address),
+        ("Reliability", "court", deployment.court.address),
+        ("Reliability", "evidence", deployment.evidence.address),
+        ("Reliability", "token", deployment.token.address),
+        ("Reliability", "amounts", (scores.demand_bond, scores.reward)),
+    )
+
+
 def verify_wiring(chain: Chain, deployment: Deployment) -> None:
     """Ask every contract for its constants. Raises: DeploymentError, CodeMismatch, ChainError."""
     deployment.verify(chain)
@@ -109,12 +183,27 @@ def verify_wiring(chain: Chain, deployment: Deployment) -> None:
         ("Stakes", "court", deployment.court.address),
         ("Stakes", "minStake", params.min_stake),
         ("Stakes", "unbonding", params.unbonding_s),
+        ("Stakes", "maxFee", params.max_fee),
         ("Court", "stakes", deployment.stakes.address),
+        ("Disputes", "court", deployment.court.address),
+        ("Disputes", "bond", params.bond),
+        ("Disputes", "disputeTerms", (deployment.judge.address, *_dispute_terms(params)[1:])),
+        ("Jury", "court", deployment.court.address),
+        ("Jury", "juryTerms", params.jury.words),
+        ("Demands", "court", deployment.court.address),
+        ("Demands", "bond", params.bond),
+        ("Demands", "demandTerms", (deployment.models.address, *_demand_terms(params)[1:])),
+        ("ProductJudge", "models", deployment.models.address),
+        ("Judge", "parts", tuple(deployment.record(name).address for name in JUDGE_PARTS)),
         ("Channels", "token", token),
         ("Channels", "closeDelay", params.close_delay_s),
+        *_scores_wiring(chain, deployment),
+        ("Channels", "maturity", params.maturity_s),
+        ("Channels", "court", deployment.court.address),
     )
     for name, fn, value in expected:
         contract: Contract = deployment.contract(name)
         actual = chain.call(contract, fn)
+        actual = tuple(actual) if isinstance(actual, list) else actual
         if actual != value:
             raise DeploymentError(f"{name} at {contract.address}", f"{fn} is {actual}, expected {value}")

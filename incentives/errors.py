@@ -7,6 +7,9 @@ IncentivesError
 ├── AmountError              text that is not an amount of the token
 ├── PayeesError              weights that cannot be split into 10,000 shares
 ├── PriceError               a price that cannot be computed from these stages
+├── AllocationError          jobs and offers that cannot be brought together
+├── FairnessError            earnings of which no measure can be taken
+├── ScoreTableError          a table of scores that cannot be made, or is asked for what it does not hold
 ├── VoucherRejected
 │   ├── WrongChannel         for another channel, route, contract or chain
 │   ├── VoucherStale         does not pay more than the one already held
@@ -71,6 +74,18 @@ class PayeesError(IncentivesError):
 
 class PriceError(IncentivesError):
     """A price cannot be computed from these numbers."""
+
+
+class AllocationError(IncentivesError):
+    """Jobs, offers and a budget for which nothing can be chosen."""
+
+
+class FairnessError(IncentivesError):
+    """Earnings of which no measure can be taken."""
+
+
+class ScoreTableError(IncentivesError):
+    """A table of scores cannot be made of this, or does not hold it."""
 
 
 class VoucherRejected(IncentivesError):
@@ -153,14 +168,16 @@ class CodeMismatch(ChainError):
 
 
 class Reverted(ChainError):
-    """A contract refused; `name` and `arguments` are those of its Solidity error."""
+    """A contract refused; `name` and `arguments` are those of its Solidity error, `sentence` says what to do."""
 
-    def __init__(self, name: str, arguments: Sequence[Any] = (), *, during: str = "") -> None:
+    def __init__(self, name: str, arguments: Sequence[Any] = (), *, during: str = "", sentence: str = "") -> None:
         shown = ", ".join(f"0x{a.hex()}" if isinstance(a, bytes) else str(a) for a in arguments)
-        super().__init__(f"{during or 'the contract'} reverted: {name}({shown})")
+        advice = f": {sentence}" if sentence else ""
+        super().__init__(f"{during or 'the contract'} reverted: {name}({shown}){advice}")
         self.name = name
         self.arguments = tuple(arguments)
         self.during = during
+        self.sentence = sentence
 
 
 class TransactionRefused(ChainError):

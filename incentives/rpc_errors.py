@@ -4,7 +4,7 @@ Nodes report a revert as {code: 3, message, data: "0x" + selector + arguments}; 
 Source: https://docs.soliditylang.org/en/latest/control-structures.html#revert (Error(string), Panic(uint256))
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from eth_utils.abi import collapse_if_tuple
 
 from incentives.artifacts import SELECTOR_BYTES, ErrorSpec, canonical_signature, error_table, selector
 from incentives.errors import ChainError, Reverted, TransactionRefused
+from incentives.revert_sentences import UNKNOWN, sentence
 
 REVERT_CODE = 3
 MAX_REVERT_BYTES = 16 * 1024
@@ -36,15 +37,20 @@ class ErrorTable:
     def decode(self, data: bytes, during: str = "") -> Reverted:
         """Name what a contract reverted with; a reason nobody knows is named by its selector."""
         if not data:
-            return Reverted("NoReason", during=during)
+            return reverted("NoReason", (), during)
         first, content = data[:SELECTOR_BYTES], data[SELECTOR_BYTES:MAX_REVERT_BYTES]
         spec = self._others.get(first) or error_table().get(first)
         if spec is None:
-            return Reverted(f"0x{first.hex()}", (content,), during=during)
+            return reverted(f"0x{first.hex()}", (content,), during)
         try:
-            return Reverted(spec.name, decode(spec.types, content), during=during)
+            return reverted(spec.name, decode(spec.types, content), during)
         except (DecodingError, UnicodeDecodeError, OverflowError):
-            return Reverted(spec.name, (content,), during=during)  # a known selector with nonsense behind it
+            return Reverted(spec.name, (content,), during=during, sentence=UNKNOWN)  # known, with nonsense behind it
+
+
+def reverted(name: str, arguments: Sequence[Any] = (), during: str = "") -> Reverted:
+    """The error with its sentence for the user."""
+    return Reverted(name, arguments, during=during, sentence=sentence(name, arguments))
 
 
 def translate_rpc_error(error: object, table: ErrorTable, during: str = "") -> ChainError:

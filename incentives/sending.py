@@ -10,8 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from incentives.errors import ChainUnavailable, Reverted, TransactionLost, UnexpectedAnswer
+from hexbytes import HexBytes
+
+from incentives.errors import ChainUnavailable, TransactionLost, UnexpectedAnswer
+from incentives.rpc_errors import reverted
 from incentives.signing import Signer
+from incentives.tx_states import Wanted
 from sharding.hashing import keccak256
 
 GAS_MARGIN_PERCENT = 125
@@ -19,8 +23,15 @@ GAS_MARGIN_PERCENT = 125
 FIRST_POLL_S, LAST_POLL_S = 0.01, 1.0
 
 Receipt = Mapping[str, Any]
+"""As web3 gives it."""
 _nonce_locks: dict[tuple[str, str], threading.Lock] = {}
 """One per account of a chain, for all clients of this process: two threads must not take the same number."""
+
+
+def recorded_wish(wanted: Mapping[str, Any], gas: int | None) -> Wanted:
+    """The same to, data and value for a recorded sender."""
+    data = bytes.fromhex(str(wanted.get("data", "0x")).removeprefix("0x"))
+    return Wanted(wanted.get("to"), data, int(wanted.get("value", 0)), gas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +56,14 @@ class Sender:
             nonce = int(self.eth.get_transaction_count(signer.address, "pending"))
             raw = signer.sign_transaction({**unnumbered, "nonce": nonce})
             self._broadcast(raw)
-        receipt = self._await_receipt(keccak256(raw))
+        return self.judge(signer, wanted, keccak256(raw), limit)
+
+    def judge(self, signer: Signer, wanted: Mapping[str, Any], tx_hash: bytes, gas: int | None = None) -> Receipt:
+        """Wait for the receipt of a transaction that was sent with so much gas. Raises: Reverted, TransactionLost."""
+        receipt = self._await_receipt(tx_hash)
         if receipt["status"] != 1:
-            self._explain_failure(simulated, limit, receipt)
+            limit = gas if gas is not None else int(self.eth.get_transaction(HexBytes(tx_hash))["gas"])
+            self._explain_failure({"from": signer.address, "value": 0, **wanted}, limit, receipt)
         return receipt
 
     def _fees(self) -> dict[str, int]:
@@ -77,6 +93,6 @@ class Sender:
     def _explain_failure(self, simulated: Mapping[str, Any], limit: int, receipt: Receipt) -> NoReturn:
         """Ask again, on the state before the block, why a transaction failed. Raises: Reverted, always."""
         if int(receipt["gasUsed"]) >= limit:
-            raise Reverted("OutOfGas", (limit,))
+            raise reverted("OutOfGas", (limit,))
         self.eth.call({**simulated, "gas": limit}, int(receipt["blockNumber"]) - 1)
-        raise Reverted("NoReason")  # alone it succeeds: another transaction of that block came first
+        raise reverted("NoReason")  # alone it succeeds: another transaction of that block came first

@@ -23,7 +23,7 @@ from incentives.errors import IncentivesError
 
 COMPILER_VERSION = "0.8.37"
 MIN_NODE_MAJOR = 20
-COMPILE_TIMEOUT_S = 300.0
+COMPILE_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 5.0
 _DOWNLOAD_HOST = "binaries.soliditylang.org"
 _OUTPUTS = [
@@ -33,7 +33,7 @@ _OUTPUTS = [
     "evm.deployedBytecode.immutableReferences",
     "evm.methodIdentifiers",
 ]
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "viaIR": True,
     "optimizer": {"enabled": True, "runs": 100_000},
@@ -95,13 +95,20 @@ def read_sources(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in names}
 
 
-def compile_sources(sources: Mapping[str, str], compiler: Compiler) -> dict[str, dict[str, Any]]:
+def compile_sources(
+    sources: Mapping[str, str], compiler: Compiler, *, steps: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Compile and return the artifacts by contract name; interfaces, libraries and abstract contracts are left out.
 
+    `steps` are other steps of the optimiser, for sources that a program has rewritten: these may have warnings.
     Raises: CompilationFailed.
     """
-    answer = _invoke(compiler, standard_input(sources))
-    complaints = [str(entry.get("formattedMessage", entry)) for entry in answer.get("errors", [])]
+    told = standard_input(sources)
+    if steps is not None:
+        told["settings"]["optimizer"] = {**_SETTINGS["optimizer"], "details": {"yulDetails": {"optimizerSteps": steps}}}
+    answer = _invoke(compiler, told)
+    faults = [entry for entry in answer.get("errors", []) if steps is None or entry.get("severity") == "error"]
+    complaints = [str(entry.get("formattedMessage", entry)) for entry in faults]
     if complaints:
         raise CompilationFailed(complaints)
     artifacts = {}

@@ -10,9 +10,9 @@ from verification.addresses import Address, to_address
 from verification.typed_data import Domain, address_word, bytes32_word, struct_hash, typed_digest
 
 _CONSENT_TYPE = "SignerConsent(address owner,bytes32 peer)"
-_STAKE_EVENTS = frozenset({"Joined", "Bonded", "ExitStarted", "ExitCancelled", "Withdrawn", "Slashed"})
+STAKE_EVENTS = frozenset({"Joined", "Bonded", "ExitStarted", "ExitCancelled", "Withdrawn", "Slashed"})
 """Whatever changes a stake is told by one of these."""
-_NOBODY = to_address(bytes(20))
+NOBODY = to_address(bytes(20))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,19 @@ class Stakes:
         return amount, consent.signer, consent.peer, *split_signature(consent.signature)
 
     def announce(
-        self, signer: Signer, node: str, manifest: bytes, start: int, end: int, ask: int, endpoint: str
+        self,
+        signer: Signer,
+        node: str,
+        manifest: bytes,
+        start: int,
+        end: int,
+        ask: int,
+        endpoint: str,
+        key: str | None = None,
     ) -> Sent:
-        """Say what `node` serves; its owner and its signer may. Replaces the announcement before."""
-        return self._chain.send(signer, self.contract, "announce", node, manifest, start, end, ask, endpoint)
+        """Say what `node` serves; its owner and its signer may. Replaces the announcement before. `key` as Chain.send's."""
+        words = (node, manifest, start, end, ask, endpoint)
+        return self._chain.send(signer, self.contract, "announce", *words, key=key)
 
     def add_stake(self, owner: Signer, amount: int) -> Sent:
         """Add to the bond; approves the amount first where needed."""
@@ -122,6 +131,14 @@ class Stakes:
         """Pay out what has left, once its time has come."""
         return self._chain.send(owner, self.contract, "withdraw")
 
+    def pay_out(self, sender: Signer, account: Address) -> Sent:
+        """Send an account the finder's fees that it is owed. Anybody may. Raises: Reverted (NothingOwed)."""
+        return self._chain.send(sender, self.contract, "payOut", account)
+
+    def owed_to(self, account: Address) -> int:
+        """What pay_out would send."""
+        return int(self._chain.call(self.contract, "owedTo", account))
+
     def rotate(self, owner: Signer, consent: Consent) -> Sent:
         """Give the node another hot key, or another TLS key. Raises: InvalidSignature for a bad consent."""
         _, *words = self._join_words(owner, consent, 0)
@@ -135,32 +152,36 @@ class Stakes:
     def node_of(self, signer: str) -> Address | None:
         """The node that answers for a hot key, present or past; None for an unknown key."""
         node = to_address(self._chain.call(self.contract, "nodeOf", signer))
-        return None if node == _NOBODY else node
+        return None if node == NOBODY else node
 
     def announcements(self, from_block: int | None = None) -> list[Announcement]:
         """The newest announcement of every node since a block (by default, since the deployment), oldest first."""
         newest = {event.args["node"]: event for event in self._events("Announced", from_block)}
-        return sorted(map(_announcement, newest.values()), key=lambda a: (a.block, a.log_index))
+        return sorted(map(announcement_of, newest.values()), key=lambda a: (a.block, a.log_index))
 
     def identities(self, from_block: int | None = None) -> dict[Address, Identity]:
         """The newest signer and peer of every node that joined or rotated since a block."""
         events = self._events("Joined", from_block) + self._events("SignerRotated", from_block)
-        identities = {}
-        for event in sorted(events, key=lambda event: (event.block, event.log_index)):
-            node = to_address(event.args["node"])
-            identities[node] = Identity(node, to_address(event.args["signer"]), event.args["peer"])
-        return identities
+        ordered = sorted(events, key=lambda event: (event.block, event.log_index))
+        return {identity.node: identity for identity in map(identity_of, ordered)}
 
     def stakes_changed(self, from_block: int) -> dict[Address, int]:
         """The newest block of those since a block in which a node's stake changed, for each node whose did."""
         events = self._chain.all_events(self.contract, from_block)
-        return {to_address(event.args["node"]): event.block for event in events if event.name in _STAKE_EVENTS}
+        return {to_address(event.args["node"]): event.block for event in events if event.name in STAKE_EVENTS}
 
     def _events(self, name: str, from_block: int | None) -> list[Event]:
         return self._chain.events(self.contract, name, self._first_block if from_block is None else from_block)
 
 
-def _announcement(event: Event) -> Announcement:
+def identity_of(event: Event) -> Identity:
+    """What a Joined or a SignerRotated says."""
+    args = event.args
+    return Identity(to_address(args["node"]), to_address(args["signer"]), args["peer"])
+
+
+def announcement_of(event: Event) -> Announcement:
+    """What an Announced says."""
     args = event.args
     return Announcement(
         node=to_address(args["node"]),

@@ -1,6 +1,6 @@
 """Promises to pay: one cumulative, signed amount per channel, each replacing the one before.
 
-The digests are those of contracts/src/Channels.sol; tests compare both on random cases.
+The digests are those of contracts/src/lib/ChannelDigests.sol; tests compare both on random cases.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from verification.addresses import Address
 from verification.typed_data import Domain, address_word, bytes32_word, struct_hash, typed_digest, uint_word
 
 AMOUNT_BITS = 96
+TIME_BITS = 40
 _KEY_TYPE = "ChannelKey(address payer,address signer,bytes32 payees,bytes32 salt)"
 _VOUCHER_TYPE = "Voucher(bytes32 channel,uint96 cumulative,bytes32 work)"
+_RELEASE_TYPE = "Release(bytes32 channel,uint96 settled,uint40 deadline)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,30 @@ class SignedVoucher:
     key: ChannelKey
     voucher: Voucher
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What each payee signs to let the payer have the rest of a channel at once.
+
+    Whoever signs it must take no voucher for the channel until the deadline has passed or something was settled: until
+    then the payer can end the channel, and with it every voucher that is not settled.
+    """
+
+    channel: bytes
+    settled: int
+    """All that is settled on the channel; a later settlement takes the consent back."""
+    deadline: int
+    """The last second since 1970 in which it counts."""
+
+    def digest(self, domain: Domain) -> bytes:
+        """What a payee signs. Raises: MalformedRecord."""
+        words = (
+            bytes32_word("channel", self.channel),
+            uint_word("settled", self.settled, AMOUNT_BITS),
+            uint_word("deadline", self.deadline, TIME_BITS),
+        )
+        return typed_digest(domain, struct_hash(_RELEASE_TYPE, words))
 
 
 def sign_voucher(signer: Signer, domain: Domain, key: ChannelKey, cumulative: int, work: bytes) -> SignedVoucher:

@@ -12,6 +12,7 @@ from incentives.prices import RoutePrice, StagePrice, route_payees, route_price,
 from incentives.signing import recover
 from incentives.vouchers import ChannelKey
 from node.advances import Advances
+from node.asking import Asks
 from node.directory import Directory, NodeRecord
 from node.messages import Open
 from node.network import Network
@@ -43,6 +44,13 @@ class StageTerms:
     ask: int
     max_window: int
     max_positions: int
+    asks: Asks | None = None
+    """Of a node whose ask moves; `ask` is the most that it may become."""
+
+    @property
+    def least_ask(self) -> int:
+        """What a route must pay at the moment."""
+        return self.ask if self.asks is None else self.asks.accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ class Admission:
         return Admitted(
             route, digest, route.nonce[:SESSION_BYTES], stage, client, key, payees, price, funds.locked,
             funds.seconds_left, sampling, opening.salt, opening.prompt_tokens, capacity, funds.is_provisional,
-            int(route.stages[stage].ask >= PRIORITY_MULTIPLE * self._terms.ask), frozenset(opening.stop_tokens),
+            int(route.stages[stage].ask >= PRIORITY_MULTIPLE * self._terms.least_ask), frozenset(opening.stop_tokens),
         )  # fmt: skip
 
     def _own_stage(self, route: Route, stage: int) -> int:
@@ -178,9 +186,9 @@ class Admission:
         if not covers(spans, own.span):
             text = f"this node serves blocks {', '.join(map(str, spans))}, not {own.start}:{own.end}"
             raise Refused(FailureCode.WRONG_ROUTE, text)
-        if own.ask < terms.ask:
+        if own.ask < (least := terms.least_ask):
             raise Refused(
-                FailureCode.WRONG_ROUTE, f"the route pays {own.ask} per token and block, this node asks {terms.ask}"
+                FailureCode.WRONG_ROUTE, f"the route pays {own.ask} per token and block, this node asks {least}"
             )
         if route.window > terms.max_window:
             raise Refused(

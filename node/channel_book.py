@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from incentives.payees import Payee, payee_words, payees_hash
 from incentives.signing import Signer
 from incentives.vouchers import ChannelKey, SignedVoucher, sign_voucher
+from node.session_book import SessionRecord, keep_session, read_sessions
 from node.store import Store
 from sharding.hashing import keccak256
 from verification.addresses import Address
@@ -81,16 +82,26 @@ class ChannelBook:
         """Record where a channel is in its life."""
         self._update("UPDATE opened_channels SET state = ? WHERE channel = ?", state, channel)
 
-    def sign(self, signer: Signer, channel: bytes, cumulative: int, work: bytes) -> SignedVoucher:
+    def sign(
+        self, signer: Signer, channel: bytes, cumulative: int, work: bytes, session: SessionRecord | None = None
+    ) -> SignedVoucher:
         """Promise `cumulative` in all. Written first, then signed; never less than before, never more than locked.
 
+        session: what the promise is for, kept with it to have it refunded should a node be convicted.
         Raises: ValueError: those two would be faults of this program, not of a peer.
         """
         opened = self.get(channel)
         if not opened.cumulative <= cumulative <= opened.locked:
             raise ValueError(f"a promise of {cumulative} is outside {opened.cumulative} to {opened.locked}")
-        self._update("UPDATE opened_channels SET cumulative = ? WHERE channel = ?", str(cumulative), channel)
+        with self._store.transaction() as db:
+            db.execute("UPDATE opened_channels SET cumulative = ? WHERE channel = ?", (str(cumulative), channel))
+            if session is not None:
+                keep_session(db, session)
         return sign_voucher(signer, self._domain, opened.key, cumulative, work)
+
+    def sessions(self, channel: bytes) -> list[SessionRecord]:
+        """What was promised for each session of a channel, the oldest first."""
+        return read_sessions(self._store, channel)
 
     def _update(self, statement: str, *values: object) -> None:
         with self._store.transaction() as db:

@@ -84,11 +84,15 @@ class Claims:
         self._held += Counter()  # drops clients without a session
         route.lock.release()
 
-    def _check_places(self, client: Address, crowding: int) -> None:
+    def check_room(self, client: Address | None) -> None:
+        """Whether there is a place for a new session, of this client where it is known. Raises: Refused (busy)."""
+        self._check_places(client, 1)
+
+    def _check_places(self, client: Address | None, crowding: int) -> None:
         running = self._held.total()
         if running >= crowding * self._max_sessions:
             raise Refused(FailureCode.BUSY, f"{running} sessions are running here", retry_after_ms=BUSY_RETRY_MS)
-        if self._held[client] >= crowding * self._per_client:
+        if client is not None and self._held[client] >= crowding * self._per_client:
             text = f"{self._held[client]} sessions of yours are running here, the limit is {self._per_client}"
             raise Refused(FailureCode.BUSY, text, retry_after_ms=BUSY_RETRY_MS)
 
@@ -136,6 +140,7 @@ class Claims:
 
 
 class _ChannelBusy(Refused):
+    """Without a time: the node is not full, on another channel the session would run."""
+
     def __init__(self) -> None:
-        message = "another session runs on this channel; end it or open another channel"
-        super().__init__(FailureCode.BUSY, message, retry_after_ms=BUSY_RETRY_MS)
+        super().__init__(FailureCode.BUSY, "another session runs on this channel; end it or open another channel")

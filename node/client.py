@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from incentives.errors import ChainError
-from incentives.payees import Payee
-from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
 from node.attempts import Attempts
 from node.channel_book import OpenedChannel
 from node.client_context import ClientContext
@@ -21,11 +19,11 @@ from node.client_money import ClientMoney
 from node.client_session import ClientSession, Listener
 from node.diagnosis import LOOKS, diagnose, slowest
 from node.downstream import dial_node, dial_record
-from node.errors import NodeError, NoRoute
+from node.errors import NodeError, NoRoute, PeerRefused
 from node.gossip_routes import Planner
-from node.refusals import FailureCode
+from node.refusals import BUSY_RETRY_MS, FailureCode
 from node.reports import Request
-from node.route_opening import Draft, Wanted, attach, exchange_open, failure
+from node.route_opening import Draft, Wanted, attach, exchange_open, failure, payees_of, price_of
 from node.route_run import OpenRoute, RouteRun, Wallet
 from node.router import RouteWish
 from node.transport import Stream
@@ -54,7 +52,9 @@ class Client:
         self.money = ClientMoney(context.network, context.signer, context.book)
         model, minimum = context.model, context.network.deployment.params.min_stake
         self._look_for = partial(dial_record, context.directory, context.transport)
-        self.planner = Planner(context.directory, context.gossip, model.manifest, model.profile, minimum)
+        self.planner = Planner(
+            context.directory, context.gossip, model.manifest, model.profile, minimum, context.scores
+        )  # fmt: skip
 
     async def open(self, request: Request, on_recovery: Listener | None = None) -> ClientSession:
         """Open a session; where a stage fails, try routes without it, then without the stage that accused it.
@@ -68,7 +68,13 @@ class Client:
         def wanted() -> Wanted:
             return Wanted(request, request.prompt, secrets.token_bytes(32), 0, ZERO_HASH)
 
-        run = await self._search([frozenset()], wanted, request)
+        busy, refusal = self.planner.busy.nodes(), self.planner.busy.first_refusal()
+        try:
+            run = await self._search([busy], wanted, request)
+        except (NoRoute, PriceTooHigh):
+            if refusal is not None:
+                raise refusal from None
+            raise
         return ClientSession(run, request, self, on_recovery)
 
     def _check_length(self, request: Request) -> None:
@@ -159,7 +165,7 @@ class Client:
                 if not self.planner.shunned.nodes() - lost_before:
                     attempts.divide(suspects)
                     if at_once and error.code == FailureCode.BUSY:  # who was accepted does not give up so soon
-                        attempts.come_back(excluded, suspects[0], error.retry_after_ms)
+                        attempts.come_back(excluded, suspects[0], error.retry_after_ms or BUSY_RETRY_MS)
         raise problem
 
     async def diagnose(self, run: RouteRun) -> SessionFailed | None:
@@ -182,6 +188,8 @@ class Client:
         if error.code == FailureCode.DRAINING:
             self.planner.shunned.add(nodes[accused])
             return [nodes[accused]]
+        if error.code == FailureCode.BUSY and accused == 0:  # of others it is only said: one stage could hide many
+            self.planner.busy.note(nodes[accused], error)
         accuser = accused + 1 if error.code in GARBAGE else accused - 1
         if error.code == FailureCode.PROTOCOL and accused == len(nodes) - 1 > 0:
             accuser = 0  # whom the last stage tells its tokens
@@ -209,7 +217,7 @@ class Client:
     async def _open_on(self, stages: tuple[RouteStage, ...], wanted: Wanted, *, at_once: bool = False) -> RouteRun:
         """at_once: do not wait for the channel to be mined. Raises: SessionFailed, PriceTooHigh, ChainError."""
         model, request = self._context.model, wanted.request
-        price, payees = _price_of(stages, model.num_blocks), _payees_of(stages, model.num_blocks)
+        price, payees = price_of(stages, model.num_blocks), payees_of(stages, model.num_blocks)
         if price.per_token > request.max_price:
             raise PriceTooHigh(price.per_token, request.max_price)
         need = price.session_cost(len(wanted.known), len(wanted.known) + wanted.tokens_left)
@@ -243,7 +251,7 @@ class Client:
         )
         digest = route.digest(context.network.route_domain)
         signature = context.signer.sign_digest(digest)
-        return Draft(route, digest, signature, salt, _price_of(stages, blocks), _payees_of(stages, blocks), channel)
+        return Draft(route, digest, signature, salt, price_of(stages, blocks), payees_of(stages, blocks), channel)
 
     async def _accept(self, draft: Draft, wanted: Wanted) -> RouteRun:
         """Get every stage's signature on the route, then attach to the last stage."""
@@ -279,6 +287,8 @@ class Client:
         began = time.perf_counter()
         try:
             stream = await dial_node(self._context.directory, self._context.transport, node)
+        except PeerRefused as error:
+            raise failure(FailureCode.BUSY, str(error), stage, route, BUSY_RETRY_MS) from error
         except NodeError as error:
             raise failure(FailureCode.STAGE_LOST, str(error), stage, route) from error
         self.planner.dialled(node, time.perf_counter() - began)
@@ -287,11 +297,3 @@ class Client:
     async def close(self) -> None:
         """Wait for transactions that were sent."""
         await self.money.close()
-
-
-def _price_of(stages: Sequence[RouteStage], num_blocks: int) -> RoutePrice:
-    return route_price([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], num_blocks)
-
-
-def _payees_of(stages: Sequence[RouteStage], num_blocks: int) -> tuple[Payee, ...]:
-    return route_payees([StagePrice(stage.node, stage.span, stage.ask) for stage in stages], num_blocks)

@@ -6,6 +6,7 @@ from incentives.signing import Signer
 from node.channel_book import ChannelBook
 from node.directory import Directory
 from node.gossip import Gossip
+from node.known_scores import KnownScores
 from node.network import Network
 from node.transport import Transport
 
@@ -39,5 +40,7 @@ class ClientContext:
     """Deposit what a second route would cost, so that a lost stage is replaced without waiting for a block."""
     gossip: Gossip | None = None
     """Where records come from; without it the chain's announcements have to do."""
+    scores: KnownScores | None = None
+    """What the chain says of nodes; without it routes go by what the client has seen itself."""
     price_seconds: float = DEFAULT_PRICE_SECONDS
     """The most that a request may cost per token counts like this many seconds per token; more makes routes cheaper and slower."""

@@ -247,10 +247,16 @@ class ClientSession:
             self._on_recovery(recovery)
 
     async def finish(self) -> Report:
-        """Pay what is left, let every stage free its cache and hand over the bill. Raises: SessionFailed."""
+        """Pay what is left, let every stage free its cache and hand over the bill.
+
+        A stage that is lost now costs nothing any more: all is generated, and what was promised is in the channel's next voucher.
+        """
         self._learn()
-        if not await self.run.close(CLOSE_SECONDS):
-            log.warning("the last stage did not confirm the end")  # all is paid and generated
+        try:
+            if not await self.run.close(CLOSE_SECONDS):
+                log.warning("the last stage did not confirm the end")
+        except SessionFailed as error:
+            log.warning("after the last token: %s", error)
         await self._opener.retire(self.run)
         await self.abandon()
         return self._report()

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from incentives.chain import Web3Chain
-from incentives.deploy import SuiteParams, deploy_suite
+from incentives.channels import PayeeShare
+from incentives.deploy import LOCAL_TESTNET, deploy_suite
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import ONE, parse_amount
@@ -39,7 +41,7 @@ from verification.addresses import Address
 CLIENT_ACCOUNT = 9
 STAKE = 1_000 * ONE
 CLIENT_TOKENS = 100 * ONE
-DEMO_PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=1)
+DEMO_PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, close_delay_s=1, maturity_s=1)
 SETTLE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 GAS_COINS = 10**18
@@ -148,7 +150,7 @@ class _Demo:
             _poll(partial(lambda bill: channels.state(bill.channel).settled == bill.promised, bill), "settle")
             for index in range(len(bill.payees)):
                 _poll(
-                    partial(lambda payees, index: channels.collectable(payees, index) == 0, bill.payees, index),
+                    partial(lambda payees, index: is_paid_out(channels.share(payees, index)), bill.payees, index),
                     "collect",
                 )
 
@@ -189,6 +191,11 @@ class _Demo:
         console.print(bill_table(report, profile))
         console.print(transactions_table(transactions))
         console.print(balances_table(before, after))
+
+
+def is_paid_out(share: PayeeShare) -> bool:
+    """Nothing is left, nor will more be ripe."""
+    return share.collectable == share.ripening == 0
 
 
 def _poll(condition: Callable[[], bool], what: str) -> None:

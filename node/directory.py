@@ -6,8 +6,9 @@ change what was there. A stake is asked for again when an event says that it cha
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from incentives.stakes import Announcement, Identity, StakeRecord
 from node.errors import UnknownNode
@@ -74,27 +75,15 @@ class _Settled:
     changed: int
 
 
-class ChainView:
-    """The chain's word on every node, by readings that each cost little after the first. Synchronous; one thread at a time."""
+class KnownStakes:
+    """Stakes by node, asked for when they have changed, or may still be changed by a re-org."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._base: _Base | None = None
         self._settled: dict[Address, _Settled] = {}
 
-    def read(self) -> dict[Address, NodeRecord]:
-        """Build the directory from events and current stakes; what one node announces never hides another. Raises: ChainError."""
-        head = self._network.chain.head().number
-        events, records = self._events(head), {}
-        changed = self._network.stakes.stakes_changed(events.first)
-        for node, announcement in events.announcements.items():
-            identity, span = events.identities.get(node), _span(announcement)
-            if identity is not None and span is not None:
-                stake = self._stake(node, changed.get(node, NO_CHANGE), head)
-                records[node] = _record(announcement, identity, span, stake)
-        return records
-
-    def _stake(self, node: Address, changed: int, head: int) -> StakeRecord:
+    def of(self, node: Address, changed: int, head: int) -> StakeRecord:
+        """The stake of a node that last changed in block `changed`. Raises: ChainError."""
         known = self._settled.get(node)
         if known is not None and known.changed == changed:
             return known.stake
@@ -102,6 +91,38 @@ class ChainView:
         if changed <= head - REORG_BLOCKS:
             self._settled[node] = _Settled(stake, changed)
         return stake
+
+    def forget(self) -> None:
+        """Nothing is certain any more."""
+        self._settled.clear()
+
+
+class View(Protocol):
+    """Reads the chain's word on every node."""
+
+    def read(self) -> dict[Address, "NodeRecord"]:
+        """By owner. Synchronous. Raises: ChainError."""
+        ...
+
+
+class ChainView:
+    """The chain's word on every node, by readings that each cost little after the first. Synchronous; one thread at a time."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._base: _Base | None = None
+        self._stakes = KnownStakes(network)
+
+    def read(self) -> dict[Address, NodeRecord]:
+        """Build the directory from events and current stakes; what one node announces never hides another. Raises: ChainError."""
+        head = self._network.chain.head().number
+        events = self._events(head)
+        changed = self._network.stakes.stakes_changed(events.first)
+        return join_records(
+            events.announcements.values(),
+            events.identities,
+            lambda node: self._stakes.of(node, changed.get(node, NO_CHANGE), head),
+        )
 
     def _events(self, head: int) -> _Events:
         base, stakes = self._base, self._network.stakes
@@ -116,7 +137,7 @@ class ChainView:
 
     def _read_all(self, head: int) -> _Events:
         stakes, first = self._network.stakes, max(0, head + 1 - REORG_BLOCKS)
-        self._settled.clear()
+        self._stakes.forget()
         identities = stakes.identities()
         announcements = {each.node: each for each in stakes.announcements()}
         doubtful = frozenset(node for node, each in announcements.items() if each.block >= first)
@@ -132,8 +153,9 @@ def _nobody_moved(_node: Address) -> str | None:
 class Directory:
     """A cached view of the announced nodes; reads the chain off the event loop."""
 
-    def __init__(self, network: Network, refresh_seconds: float = REFRESH_SECONDS) -> None:
-        self._view = ChainView(network)
+    def __init__(self, network: Network, refresh_seconds: float = REFRESH_SECONDS, view: View | None = None) -> None:
+        """view: who reads; by default one that reads everything once."""
+        self._view: View = view or ChainView(network)
         self._refresh_seconds = refresh_seconds
         self._records: dict[Address, NodeRecord] = {}
         self._read_at = -float("inf")
@@ -180,6 +202,20 @@ class Directory:
 def read_records(network: Network) -> dict[Address, NodeRecord]:
     """Read the whole directory once. Synchronous. Raises: ChainError."""
     return ChainView(network).read()
+
+
+def join_records(
+    announcements: Iterable[Announcement],
+    identities: Mapping[Address, Identity],
+    stake: Callable[[Address], StakeRecord],
+) -> dict[Address, NodeRecord]:
+    """Announced nodes with an identity; what one of them announces never hides another."""
+    records = {}
+    for said in announcements:
+        identity, span = identities.get(said.node), _span(said)
+        if identity is not None and span is not None:
+            records[said.node] = _record(said, identity, span, stake(said.node))
+    return records
 
 
 def _span(announcement: Announcement) -> Span | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from incentives.errors import ChainError
 from node.admission import Admitted
 from node.directory import Directory, NodeRecord
-from node.errors import CertificateMismatch, MalformedMessage, NodeError, PeerUnreachable
+from node.errors import CertificateMismatch, MalformedMessage, NodeError, PeerRefused, PeerUnreachable
 from node.messages import Accept, Accepted, Failure, Open, for_stage, message_frame, message_of
-from node.refusals import FailureCode, Refused, opening_seconds
+from node.refusals import BUSY_RETRY_MS, FailureCode, Refused, opening_seconds
 from node.transport import Stream, Transport
 from node.wire import Frame, FrameType
 from verification.addresses import Address
@@ -40,6 +40,9 @@ async def open_downstream(
     node = admitted.route.stages[index].node
     try:
         stream = await dial_node(directory, transport, node)
+    except PeerRefused as error:
+        text = f"stage {index} ({node}) has no room for another stream"
+        raise Refused(FailureCode.BUSY, text, index, BUSY_RETRY_MS) from error
     except NodeError as error:
         log.info("stage %d (%s) cannot be reached: %s", index, node, error)
         raise _unreachable(index, node) from error  # no details: they would map this node's network for strangers

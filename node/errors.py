@@ -37,10 +37,21 @@ NodeError
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 
 class NodeError(Exception):
     """Anything this package refuses or cannot do."""
+
+
+E = TypeVar("E", bound=NodeError)
+
+
+def again(error: E) -> E:
+    """An error that is kept, to be raised once more: a raised one holds all frames that it passed, and they their streams."""
+    fresh = error.__class__.__new__(error.__class__, *error.args)
+    fresh.__dict__.update(error.__dict__)
+    return fresh
 
 
 class NoRoute(NodeError):

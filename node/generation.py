@@ -12,6 +12,7 @@ from node.client_context import DEFAULT_PRICE_SECONDS, DEFAULT_WINDOW_TOKENS, Cl
 from node.client_session import ClientSession, Listener
 from node.directory import Directory
 from node.gossip import Gossip, GossipParts
+from node.known_scores import KnownScores
 from node.network import Network
 from node.reports import Report, Request
 from node.store import Store
@@ -66,15 +67,25 @@ async def running_client(
     transport = WssTransport(signer, network.hello_domain)
     book = ChannelBook(store, network.money_domain)
     directory = Directory(network)
-    gossip = Gossip(GossipParts(network, directory, transport))
+    gossip, scores = Gossip(GossipParts(network, directory, transport)), KnownScores(network)
     context = ClientContext(
-        network, directory, transport, signer, book, terms, window, gossip=gossip, price_seconds=price_seconds
+        network,
+        directory,
+        transport,
+        signer,
+        book,
+        terms,
+        window,
+        gossip=gossip,
+        scores=scores,
+        price_seconds=price_seconds,
     )
     client = Client(context)
     try:
         yield client
     finally:
         await client.close()
+        await scores.close()
         await gossip.close()
         await transport.close()
         store.close()

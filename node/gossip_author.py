@@ -61,7 +61,7 @@ class StageLoad:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What stays the same for the life of a process."""
+    """What stays the same for the life of a process; the ask may move."""
 
     node: Address
     peer: bytes
@@ -78,10 +78,15 @@ class Author:
         self, service: Service, signer: Signer, domain: Domain, load: Callable[[], Awaitable[StageLoad]]
     ) -> None:
         self.service = service
+        """Replaced when the ask moves: the next record has it, and is due at once."""
         self._signer = signer
         self._domain = domain
         self._load = load
         self._last: ServiceRecord | None = None
+
+    def ask(self, ask: int) -> None:
+        """Ask for so much per token and block from the next record on."""
+        self.service = replace(self.service, ask=ask)
 
     async def write(self, held: ServiceRecord | None) -> SignedServiceRecord | None:
         """A new record, or None where the last one still says it all.
@@ -97,6 +102,7 @@ class Author:
             last is not None
             and held == last
             and 0 <= now - last.issued < RECORD_SECONDS
+            and all(each.ask == self.service.ask for each in last.spans)
             and not changed_much(last, load)
         ):
             return None

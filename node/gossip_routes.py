@@ -5,11 +5,13 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from node.busy_nodes import BusyNodes
 from node.client_errors import PriceTooHigh
 from node.directory import Directory
 from node.errors import NoRoute
 from node.gossip import Gossip
 from node.hop_times import MAX_SECONDS, HopTimes, RingHop
+from node.known_scores import KnownScores
 from node.offers import (
     UNCLAIMED_TOKENS_PER_SECOND,
     Claim,
@@ -40,15 +42,18 @@ class Planner:
     """
 
     def __init__(
-        self, directory: Directory, gossip: Gossip | None, manifest: bytes, profile: str, minimum_stake: int
-    ) -> None:
+        self, directory: Directory, gossip: Gossip | None, manifest: bytes, profile: str, minimum_stake: int,
+        scores: KnownScores | None = None,
+    ) -> None:  # fmt: skip
         self._directory = directory
         self._gossip = gossip
         self._manifest = manifest
         self._profile = profile_id(profile)
         self._minimum_stake = minimum_stake
+        self._scores = scores
         self.times = HopTimes(time.monotonic)
         self.shunned = Shunned(time.monotonic)
+        self.busy = BusyNodes(time.monotonic)
         self._open_stages: frozenset[RouteStage] = frozenset()
         self._announced: dict[Address, Claim] = {}
         if gossip is not None:
@@ -58,13 +63,15 @@ class Planner:
         """Bring the records up to date; a short wait at the most. Raises nothing that peers or the chain can cause."""
         if self._gossip is not None:
             await self._gossip.freshen()
+        if self._scores is not None:
+            await self._scores.freshen()
 
     async def plan(self, wish: RouteWish, multiple: int = 1) -> tuple[RouteStage, ...]:
         """Without what failed a moment ago, if that is possible; every stage is paid `multiple` times its ask.
 
         Raises: NoRoute, NoDistinctRoute, PriceTooHigh, ChainError.
         """
-        priced = [_priced(each, multiple) for each in await self._offers()]
+        priced = [_priced(self._scored(each), multiple) for each in await self._offers()]
         offers = [part for each in priced for part in self._weighed(each)]
         careful = replace(wish, excluded=frozenset(wish.excluded) | self.shunned.nodes())
         try:
@@ -73,6 +80,12 @@ class Planner:
             if careful.excluded == frozenset(wish.excluded):
                 raise
             return await asyncio.to_thread(plan_route, offers, wish)
+
+    def _scored(self, offer: Offer) -> Offer:
+        """What the client has seen of a node itself, and what has been proven against it."""
+        if self._scores is None:
+            return offer
+        return replace(offer, reliability=offer.reliability * self._scores.reliability(offer.stage.node))
 
     def opened(self, stages: Iterable[RouteStage]) -> None:
         """A route was accepted by all its stages, and has a channel."""

@@ -32,6 +32,12 @@ class NodeView:
         return chosen.tokens_per_second if chosen is not None else 0.0
 
     @property
+    def ask(self) -> int:
+        """Per token and block: the least that its record asks, or else the chain's, which is the most that it will."""
+        spans = self.record.spans if self.record is not None else ()
+        return min((each.ask for each in spans), default=self.chain.ask)
+
+    @property
     def load(self) -> str:
         """For people."""
         record = self.record

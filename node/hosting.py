@@ -65,6 +65,11 @@ class Hosting:
         return self._current
 
     @property
+    def busy_seconds(self) -> float:
+        """Time that the engines have spent computing, those that only serve the sessions they have included."""
+        return sum(hosted.batcher.load.seconds for hosted in (*self._current, *self._old))
+
+    @property
     def waiting_rows(self) -> int:
         """Of all engines: they take turns in one thread, so a row that waits before any of them holds up all."""
         return sum(hosted.batcher.waiting_rows for hosted in (*self._current, *self._old))

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from node.errors import NodeError
+from node.errors import NodeError, again
 
 MAX_WAITING_MESSAGES = 64
 
@@ -35,7 +35,7 @@ class Inbox:
             self._putters.append(asyncio.get_running_loop().create_future())
             await self._putters[-1]
         if self._end is not None:
-            raise self._end.with_traceback(None)
+            raise again(self._end)
         self._messages.append(message)
         self._bytes += len(message)
         if self._taker is not None:
@@ -45,7 +45,7 @@ class Inbox:
         """Return the oldest message, waiting for one. Raises: what the inbox ended with, once it is empty."""
         while not self._messages:
             if self._end is not None:
-                raise self._end.with_traceback(None)
+                raise again(self._end)
             self._taker = asyncio.get_running_loop().create_future()
             await self._taker
         message = self._messages.popleft()

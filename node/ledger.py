@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from incentives.vouchers import ChannelKey, SignedVoucher, Voucher
-from node.store import Store
+from node.store import Store, StoreReader
 from sharding.hashing import keccak256
 from verification.addresses import Address
 
@@ -63,7 +63,7 @@ class Ledger:
 
     def all_held(self) -> list[HeldChannel]:
         """Return every channel with a voucher on disk."""
-        return [_held(row) for row in self._store.rows("SELECT * FROM held_vouchers WHERE signature IS NOT NULL")]
+        return all_held(self._store)
 
     def hold_voucher(self, signed: SignedVoucher) -> None:
         """Write a checked voucher to disk; it replaces the one before. Only a higher one is ever written.
@@ -86,6 +86,11 @@ class Ledger:
         with self._store.transaction() as db:
             if total > _amount(db, "earned", channel):
                 db.execute("UPDATE held_vouchers SET earned = ? WHERE channel = ?", (str(total), channel))
+
+
+def all_held(store: Store | StoreReader) -> list[HeldChannel]:
+    """Every channel with a voucher on a node's disk, whether the node runs or not."""
+    return [_held(row) for row in store.rows("SELECT * FROM held_vouchers WHERE signature IS NOT NULL")]
 
 
 def _amount(db: sqlite3.Connection, column: str, channel: bytes) -> int:

@@ -14,6 +14,7 @@ from node.errors import (
     PeerUnreachable,
     PortInUse,
     ProtocolViolation,
+    again,
 )
 from node.handshake import HandshakeTerms, check_certificate, introduce, meet
 from node.inbox import Inbox
@@ -55,7 +56,7 @@ class MemoryPipe:
 
     def _check_open(self) -> None:
         if self.inbox.ended is not None:
-            raise self.inbox.ended.with_traceback(None)
+            raise again(self.inbox.ended)
 
     async def receive(self) -> bytes | bytearray:
         """See Pipe."""

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST_FILE = "tallystick.json"  # sharding.manifest's, whose import brings torch
 MAX_MANIFEST_BYTES = 16 << 20
+FORM = 2
+"""Of what `quantise` writes, so that what an earlier version has left in a cache is made anew."""
 
 Progress = Callable[[int, int], None]  # weights done, weights in all
 
@@ -105,7 +107,7 @@ def _quantised(folder: Path, progress: Progress | None) -> Path:
             folder, f"holds an exact model without its manifest; write it with `tally manifest {folder}`"
         )
     place = load_client_settings().cache_dir / "exact"
-    target = place / f"{manifest.root.hex()}-{EXACT_PROFILE}"
+    target = place / f"{manifest.root.hex()}-{EXACT_PROFILE}-{FORM}"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(target.with_suffix(".lock")):
@@ -146,7 +148,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def known_profiles(folder: Path) -> dict[str, str]:
     """Profile by root, of the folder's model and of all that were quantised on this machine, by their manifests' word."""
-    made = (load_client_settings().cache_dir / "exact").glob(f"*-{EXACT_PROFILE}")
+    made = (load_client_settings().cache_dir / "exact").glob(f"*-{EXACT_PROFILE}-{FORM}")
     known = {}
     for place in (folder, *made):
         with contextlib.suppress(ManifestMalformed):

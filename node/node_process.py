@@ -6,29 +6,35 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import psutil
 
 from incentives.errors import ChainError, DeploymentError
 from node.admission import StageTerms
 from node.announcing import Announcer
+from node.asking import Asks, keep_asking
+from node.chain_records import ChainRecords
 from node.directory import Directory
 from node.draining import asked_grace, keep_reporting
 from node.engine_source import EngineSource
+from node.epoch_duty import EpochDuty, keep_duty
 from node.errors import NotStaked
 from node.gossip import Gossip, GossipParts
 from node.gossip_author import Author, Service, StageLoad, stage_load
 from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
-from node.network import Network, connect
+from node.network import Network, connect_node
 from node.self_placing import SelfPlacing
 from node.server import StageServer
 from node.settings import NodeSettings
 from node.settlement import Settlement, keep_settling
 from node.stage_context import StageContext, StageLimits
 from node.store import Store
+from node.transactions import keep_ticking
 from node.worker import Worker
 from node.wss import WssTransport
 from sharding.engine import Engine
@@ -63,7 +69,7 @@ def wait_for_stake(settings: NodeSettings, keys: NodeKeys, seconds: float, cance
     deadline = time.monotonic() + seconds
     while True:
         try:
-            network = connect(settings.rpc_url, settings.deployment)
+            network = connect_node(settings)
             check_stake(network, settings, keys)
             return network
         except (ChainError, DeploymentError, NotStaked):
@@ -113,28 +119,33 @@ class NodeProcess:
         self._server: StageServer | None = None
         self._gossip: Gossip | None = None
         self._placing: SelfPlacing | None = None
+        self._records: ChainRecords | None = None
+        self._asking: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     async def start(self) -> Serving:
         """Bring everything up; returns the endpoint that others dial, and the profile."""
         settings = self._settings
         keys = load_keys(settings)
         network = await asyncio.to_thread(wait_for_stake, settings, keys, self._wait_seconds, self._cancelled)
+        self._records = records = await asyncio.to_thread(ChainRecords.open, network, keys.signer, settings)
+        wishes, directory = records.wishes, Directory(network, view=records.view)
         source = EngineSource(settings)
         engines = await self._worker.run(source.first)
         source.limit_threads()  # for passes of a moment, which run on this thread
         engine = engines[0]
         ledger = Ledger(self._store)
-        context = self._context(keys, network, source, engines, ledger)
+        context = self._context(keys, network, directory, source, engines, ledger)
         self._server, self._gossip = StageServer(context), context.gossip
         minimum = max(1, settings.collect_minimum_units)
         self._settle_every = settle_interval(settings, network)
-        self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum)
+        self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum, wishes)
+        self._duty = EpochDuty(network, ledger, keys.signer, to_address(settings.owner))
         await self._server.hosting.try_speeds()
         if settings.places_itself:
             self._server.hosting.retire(self._server.hosting.spans)
         listener = await self._server.start(settings.host, settings.port)
         endpoint = settings.endpoint or listener.endpoint
-        await self._introduce(Announcer(network, settings, keys, engine.manifest.root, endpoint), context)
+        await self._introduce(Announcer(network, settings, keys, engine.manifest.root, endpoint, wishes), context)
         serving = Serving(endpoint, engine.profile, ",".join(map(str, self._server.hosting.spans)))
         self._write_status(serving, keys)
         return serving
@@ -155,17 +166,22 @@ class NodeProcess:
         """What signs this node's records."""
         terms, keys = context.terms, announcer.keys
         peer, profile = keys.identity.peer, profile_id(terms.profile)
-        service = Service(terms.node, peer, announcer.endpoint, terms.manifest, profile, terms.ask)
+        service = Service(terms.node, peer, announcer.endpoint, terms.manifest, profile, terms.least_ask)
 
         async def load() -> StageLoad:
             told = await stage_load(server.hosting, draining=server.draining)
             return told if self._placing is None else replace(told, placement=self._placing.claim)
 
-        return Author(service, keys.signer, context.network.hello_domain, load)
+        author = Author(service, keys.signer, context.network.hello_domain, load)
+        if terms.asks is not None:
+            every = self._settings.ask_epoch_seconds
+            self._asking = partial(keep_asking, terms.asks, server.hosting, every, author.ask)
+        return author
 
     def _context(
-        self, keys: NodeKeys, network: Network, source: EngineSource, engines: tuple[Engine, ...], ledger: Ledger
-    ) -> StageContext:
+        self, keys: NodeKeys, network: Network, directory: Directory, source: EngineSource,
+        engines: tuple[Engine, ...], ledger: Ledger,
+    ) -> StageContext:  # fmt: skip
         settings, engine = self._settings, engines[0]
         transport = WssTransport(keys.signer, network.hello_domain, keys.identity)
         self._transport = transport
@@ -177,8 +193,8 @@ class NodeProcess:
             ask=settings.ask_units,
             max_window=settings.max_window_tokens,
             max_positions=engine.spec.max_positions,
+            asks=Asks(settings.ask_floor_units, settings.ask_units) if settings.asks_by_itself else None,
         )
-        directory = Directory(network)
         gossip = Gossip(GossipParts(network, directory, transport, settings.gossip_seconds))
         return StageContext(
             terms, network, directory, engines, self._worker, ledger, keys.signer, transport, stage_limits(settings), gossip,
@@ -203,6 +219,9 @@ class NodeProcess:
         tasks = [
             asyncio.create_task(keep_settling(self._settlement, self._settle_every)),
             asyncio.create_task(self._drain_when(drain, stop)),
+            *([asyncio.create_task(self._asking())] if self._asking else []),
+            *([asyncio.create_task(keep_ticking(self._records.sender))] if self._records else []),
+            *([asyncio.create_task(keep_duty(self._duty))] if self._settings.keep_scores else []),
             *([asyncio.create_task(self._gossip.run())] if self._gossip and not self._placing else []),
         ]
         try:
@@ -247,6 +266,8 @@ class NodeProcess:
         if self._transport is not None:
             await self._transport.close()
         self._worker.close()
+        if self._records is not None:
+            self._records.close()
         (self._settings.data_dir / STATUS_FILE).unlink(missing_ok=True)
         self._store.close()
 

@@ -86,6 +86,7 @@ class OpenSessions:
 
     async def serve(self, stream: Stream, frame: Frame, opening: Open) -> None:
         """Serve a session whose Open came in this frame. Raises: Refused, and the errors that refusal_of translates."""
+        self._check_room(opening, stream.remote)
         admitted = await self._admission.admit(opening, stream.remote)
         if frame.session != admitted.session:
             raise Refused(FailureCode.UNKNOWN_SESSION, "the frame names another session than the route")
@@ -103,6 +104,18 @@ class OpenSessions:
             if kept is not None:
                 await self._shelf.put(kept, keep=keep and kept.has_rows)
 
+    def _check_room(self, opening: Open, remote: Address | None) -> None:
+        """A full node says so before it asks the chain and checks signatures: refusing must cost less than serving.
+
+        Nothing is checked yet, so who passes here is looked at again. One that says it comes back may have its place still.
+        """
+        node, route = address_bytes(self._context.terms.node), opening.route
+        has_place = any(stage.node == node for stage in route.stages[: opening.stage])
+        if route.epoch == 0 and not has_place:
+            self._check_leaving()
+            self._check_queue()
+            self._claims.check_room(remote if opening.stage == 0 else None)
+
     def _check_queue(self) -> None:
         waiting, limit = self._hosting.waiting_rows, self._context.limits.waiting_rows
         if waiting > limit:
@@ -110,11 +123,14 @@ class OpenSessions:
             retry_after_ms = min(60_000, int(1000 * self._hosting.waiting_seconds))
             raise Refused(FailureCode.BUSY, text, retry_after_ms=retry_after_ms)
 
+    def _check_leaving(self) -> None:
+        if self.draining:
+            raise Refused(FailureCode.DRAINING, "this node is leaving and takes no new sessions; choose another one")
+
     def _check_open(self, admitted: Admitted) -> None:
         """Whether a session may begin here; one that comes back was accepted before."""
         self._check_queue()
-        if self.draining:
-            raise Refused(FailureCode.DRAINING, "this node is leaving and takes no new sessions; choose another one")
+        self._check_leaving()
         self._hosting.check_open(admitted.span)
 
     async def _begin(self, admitted: Admitted, opening: Open) -> Kept:

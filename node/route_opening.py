@@ -1,11 +1,12 @@
 """A route from its draft to the signatures of all its stages: what the client asks, and what it takes for an answer."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from incentives.errors import InvalidSignature
 from incentives.payees import Payee
-from incentives.prices import RoutePrice
+from incentives.prices import RoutePrice, StagePrice, route_payees, route_price
 from incentives.signing import recover
 from node.channel_book import OpenedChannel
 from node.client_errors import SessionFailed
@@ -31,7 +32,7 @@ from node.route_messages import channel_message, route_message, sampling_message
 from node.transport import Stream
 from node.wire import Frame, FrameType
 from verification.addresses import Address
-from verification.routes import Route
+from verification.routes import Route, RouteStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +159,17 @@ def _checked_held(answer: Accepted, draft: Draft, known: int) -> tuple[int, ...]
             text = f"the stage claims {accept.held} positions of {known}, the last one among them"
             raise failure(FailureCode.PROTOCOL, text, accept.stage, draft.route)
     return tuple(accept.held for accept in answer.accepts)
+
+
+def price_of(stages: Sequence[RouteStage], num_blocks: int) -> RoutePrice:
+    """Of a whole route, by what its stages ask."""
+    return route_price(_offers(stages), num_blocks)
+
+
+def payees_of(stages: Sequence[RouteStage], num_blocks: int) -> tuple[Payee, ...]:
+    """Whom the route's channel pays, with their weights."""
+    return route_payees(_offers(stages), num_blocks)
+
+
+def _offers(stages: Sequence[RouteStage]) -> list[StagePrice]:
+    return [StagePrice(stage.node, stage.span, stage.ask) for stage in stages]

@@ -22,6 +22,7 @@ from node.messages import (
     message_of,
 )
 from node.refusals import FailureCode
+from node.session_book import SessionRecord
 from node.transport import Stream
 from node.wire import Frame, FrameType, frame_to_token, tokens_frame
 from verification.routes import Route
@@ -150,9 +151,11 @@ class RouteRun:
         await self._send_message(await self._sign(positions))
 
     async def _sign(self, positions: int) -> VoucherMessage:
-        cumulative = self._base + self._cost(positions)
-        work, channel = session_work(self.opened.digest, positions), self.opened.channel.channel
-        signed = await asyncio.to_thread(self._wallet.book.sign, self._wallet.signer, channel, cumulative, work)
+        amount, opened = self._cost(positions), self.opened
+        cumulative, work = self._base + amount, session_work(opened.digest, amount, positions)
+        kept = SessionRecord(opened.digest, opened.route, opened.channel.channel, cumulative, amount, positions)
+        book, signer = self._wallet.book, self._wallet.signer
+        signed = await asyncio.to_thread(book.sign, signer, kept.channel, cumulative, work, kept)
         self._paid_positions = positions
         self.last_voucher = VoucherMessage(amount_bytes(cumulative), work, positions, signed.signature)
         return self.last_voucher

@@ -63,7 +63,7 @@ class SessionMoney:
             channel=terms.route.channel,
             locked=self.credit.locked,  # a promise past it could not be settled, and would stand before every good one
             previous=self.credit.paid,
-            work=session_work(terms.digest, message.positions),
+            work=_work(terms, self.credit, message.positions),
         )
         return signed
 
@@ -130,7 +130,7 @@ async def take_payment(kept: Kept, opening: Open, domain: Domain, ledger: Ledger
     if account is None:
         return
     terms, credit = account.terms, account.credit
-    own = [each for each in opening.paid if each.work == session_work(terms.digest, each.positions)]
+    own = [each for each in opening.paid if each.work == _work(terms, credit, each.positions)]
     if own and amount_of(own[-1].cumulative) > credit.paid:
         signed, work = signed_voucher(terms, own[-1]), own[-1].work
         channel, locked = terms.route.channel, credit.locked
@@ -138,6 +138,10 @@ async def take_payment(kept: Kept, opening: Open, domain: Domain, ledger: Ledger
         await asyncio.to_thread(ledger.hold_voucher, signed)
         credit.paid = signed.voucher.cumulative
     check_paid(credit, opening.prompt_tokens - 1)
+
+
+def _work(terms: Admitted, credit: SessionCredit, positions: int) -> bytes:
+    return session_work(terms.digest, credit.cost_of(positions), positions)
 
 
 def check_paid(credit: SessionCredit, needed: int) -> None:

@@ -1,72 +1,32 @@
 """All configuration: TOML file, environment (TALLY_*), defaults. The only place that reads the environment."""
 
 import os
-import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from incentives.errors import AmountError
 from incentives.units import parse_amount
 from node.errors import SettingsError
-from sharding.errors import SpanError
+from node.setting_texts import AUTO, AddressText, AmountText, AskText, BlocksText, ChainUrls, ListenText, PriceText
 from sharding.placement_values import MAX_SPANS
 from sharding.span import Span, parse_spans
-from verification.addresses import to_address
-from verification.errors import MalformedAddress
 
 DEFAULT_RPC_URL = "http://127.0.0.1:8545"
 DEFAULT_ASK = "0.000001"
 """Whole tokens per model token and block."""
 DEFAULT_MAX_PRICE = "0.0001"
 """Whole tokens that one model token may cost through all stages, unless the client says otherwise."""
+DEFAULT_ASK_FLOOR, DEFAULT_ASK_CEILING = "0.00000025", "0.000004"
+"""Between these an automatic ask moves: a quarter of the default ask, and four times as much."""
 MAX_SETTINGS_BYTES = 64 * 1024
-AUTO = "auto"
 
 Profile = Literal["exact", "float32"]
 """exact: integers, the same bytes on every machine. float32: for models that have no exact form."""
 DEFAULT_MODELS: dict[Profile, Path] = {"exact": Path("models/demo-exact"), "float32": Path("models/demo")}
-
-
-def _checked_address(text: str) -> str:
-    try:
-        return str(to_address(text))
-    except MalformedAddress as error:
-        raise ValueError(str(error)) from error  # pydantic names the key of a ValueError only
-
-
-def _checked_blocks(text: str) -> str:
-    if text == AUTO:
-        return text
-    try:
-        return ",".join(map(str, parse_spans(text)))
-    except SpanError as error:
-        raise ValueError(str(error)) from error
-
-
-def _checked_amount(text: str) -> str:
-    try:
-        parse_amount(text)
-    except AmountError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _checked_price(text: str) -> str:
-    if parse_amount(_checked_amount(text)) == 0:
-        raise ValueError("an ask of 0 cannot be paid by vouchers, which must rise; ask for a little more")
-    return text
-
-
-def _checked_listen(text: str) -> str:
-    match = re.fullmatch(r"(?P<host>[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", text)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return text
 
 
 class NodeSettings(BaseModel):
@@ -75,14 +35,20 @@ class NodeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path
-    blocks: Annotated[str, AfterValidator(_checked_blocks)]  # "0:4", "0:2,4:6" or "auto"
-    owner: Annotated[str, AfterValidator(_checked_address)]
-    listen: Annotated[str, AfterValidator(_checked_listen)] = "127.0.0.1:7100"
+    blocks: BlocksText  # "0:4", "0:2,4:6" or "auto"
+    owner: AddressText
+    listen: ListenText = "127.0.0.1:7100"
     endpoint: str | None = None  # wss://host:port that others dial; default: the listening address
-    ask: Annotated[str, AfterValidator(_checked_price)] = DEFAULT_ASK
+    ask: AskText = DEFAULT_ASK  # or "auto": it follows how busy the node is
+    ask_floor: PriceText = DEFAULT_ASK_FLOOR  # with auto
+    ask_ceiling: PriceText = DEFAULT_ASK_CEILING  # with auto; what the chain is told
+    ask_epoch_seconds: float = Field(default=60.0, ge=10, le=86_400)  # with auto: between two looks at the ask
     data_dir: Path = Path("data")
     profile: Profile = "exact"  # a float checkpoint is quantised once, into the cache
-    rpc_url: str = DEFAULT_RPC_URL
+    rpc_url: ChainUrls = DEFAULT_RPC_URL  # several: the first that answers and is what it should be
+    max_head_age_seconds: float | None = Field(default=None, ge=0, le=86_400)  # 0: any; default: by the chain
+    confirmations: int | None = Field(default=None, ge=0, le=10_000)  # blocks until a transaction is final; as above
+    max_fee_gwei: int = Field(default=500, ge=1, le=1_000_000)  # what no transaction pays more than, per gas
     deployment: Path = Path("deployments/31337.json")
     manifest: str | None = None  # expected root of what is served, hex; default: any
     threads: int = Field(default=1, ge=1, le=256)
@@ -98,10 +64,11 @@ class NodeSettings(BaseModel):
     reuse_prefixes: bool = True  # among the sessions of one client
     max_window_tokens: int = Field(default=64, ge=1, le=4096)
     session_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
-    collect_at_least: Annotated[str, AfterValidator(_checked_amount)] = (
-        "0.00001"  # what a transaction must bring in, or it waits
-    )
+    collect_at_least: AmountText = "0.00001"  # what a transaction must bring in, or it waits
     settle_every_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    keep_scores: bool = (
+        True  # be in the table of scores, claim credit, post and check roots; a few transactions an epoch
+    )
     gossip_seconds: float = Field(default=3.0, ge=0.1, le=10.0)  # between two exchanges of records with other nodes
 
     @field_validator("memory_megabytes")
@@ -113,6 +80,25 @@ class NodeSettings(BaseModel):
         if value and not auto:
             raise ValueError('goes with blocks = "auto" only; leave it out')
         return value
+
+    @model_validator(mode="after")
+    def _limits_of_the_ask(self) -> Self:
+        given = self.model_fields_set & {"ask_floor", "ask_ceiling", "ask_epoch_seconds"}
+        if given and not self.asks_by_itself:
+            raise ValueError(f'key {min(given)}: goes with ask = "auto" only; leave it out')
+        if self.asks_by_itself and parse_amount(self.ask_floor) > parse_amount(self.ask_ceiling):
+            raise ValueError(f"key ask_floor: {self.ask_floor} is above ask_ceiling {self.ask_ceiling}")
+        return self
+
+    @property
+    def chain_urls(self) -> tuple[str, ...]:
+        """Where the chain is, the preferred endpoint first."""
+        return tuple(self.rpc_url.split(","))
+
+    @property
+    def asks_by_itself(self) -> bool:
+        """Whether the ask follows how busy the node is."""
+        return self.ask == AUTO
 
     @property
     def places_itself(self) -> bool:
@@ -126,8 +112,13 @@ class NodeSettings(BaseModel):
 
     @property
     def ask_units(self) -> int:
-        """The price per token and block, in the smallest unit."""
-        return parse_amount(self.ask)
+        """The most that the node asks per token and block, in the smallest unit: what the chain is told."""
+        return parse_amount(self.ask_ceiling if self.asks_by_itself else self.ask)
+
+    @property
+    def ask_floor_units(self) -> int:
+        """The least that the node asks."""
+        return parse_amount(self.ask_floor if self.asks_by_itself else self.ask)
 
     @property
     def collect_minimum_units(self) -> int:
@@ -168,7 +159,8 @@ def load_node_settings(path: Path) -> NodeSettings:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    return f"key {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    where = ".".join(map(str, problem["loc"]))
+    return f"key {where}: {problem['msg']}" if where else str(problem["msg"])
 
 
 def _anchored(settings: NodeSettings, folder: Path) -> NodeSettings:
@@ -181,7 +173,8 @@ class ClientSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TALLY_", frozen=True)
 
-    rpc_url: str = DEFAULT_RPC_URL
+    rpc_url: ChainUrls = DEFAULT_RPC_URL  # several: with commas between them
+    max_head_age_seconds: float | None = Field(default=None, ge=0, le=86_400)  # as a node's
     deployment: Path | None = None  # default: deployments/<chain id>.json
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("tallystick")) / "client")
     keystore: Path | None = None
@@ -194,6 +187,11 @@ class ClientSettings(BaseSettings):
     cache_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("tallystick")))
     anvil: Path | None = None  # an anvil binary to prefer for `tally dev up`
     trace: bool = False  # show tracebacks of errors
+
+    @property
+    def chain_urls(self) -> tuple[str, ...]:
+        """Where the chain is, the preferred endpoint first."""
+        return tuple(self.rpc_url.split(","))
 
 
 def trace_wanted() -> bool:

@@ -1,32 +1,48 @@
 """Turning vouchers into money: settle a route's pot, collect this node's share. Beside serving, and after a restart.
 
 Anybody may settle, and one settlement pays all stages; so a stage waits as many rounds as its index says since the last
-settlement, and usually finds it done.
+settlement, and usually finds it done. What is due in one round goes into one transaction; should the contract refuse that, each
+goes alone.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from incentives.channels import ChannelState
+from incentives.chain_types import Sent
+from incentives.channels import ChannelState, PotShare
+from incentives.client_errors import KeyReused
 from incentives.errors import ChainError, Reverted
-from incentives.payees import parse_payees
+from incentives.payees import Payee, parse_payees, payees_hash
 from incentives.signing import Signer
+from incentives.vouchers import SignedVoucher
 from node.ledger import HeldChannel, Ledger
 from node.network import Network
+from node.transactions import Wishes
+from sharding.hashing import keccak256
+from verification.addresses import Address
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_BATCH = 64
+"""Vouchers or places in one transaction: a million gas of vouchers, far below what a block holds."""
+_OF_ONE = (Reverted, KeyReused)
+"""What is wrong with one transaction, and no reason to leave the others. A key is reused by a payer that signs one amount twice,
+to a node whose disk was restored between."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One transaction of a settlement round. `amount` in the smallest unit."""
+    """What a settlement round did for one channel or one share. `amount` in the smallest unit."""
 
     kind: str
     channel: bytes
     amount: int
     gas_used: int
+    """Its part of what the transaction took."""
     tx_hash: bytes
 
 
@@ -36,6 +52,25 @@ class _Wait:
 
     settled: int
     rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Voucher:
+    """A voucher to settle now, and what it still claims."""
+
+    held: HeldChannel
+    signed: SignedVoucher
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A share of a pot to collect now, and what is in it."""
+
+    held: HeldChannel
+    payees: tuple[Payee, ...]
+    index: int
+    amount: int
 
 
 def owed_on(held: HeldChannel, state: ChannelState) -> int:
@@ -48,7 +83,7 @@ class Settlement:
 
     def __init__(
         self, network: Network, ledger: Ledger, signer: Signer, busy: Callable[[bytes], bool] = lambda _: False,
-        minimum: int = 1,
+        minimum: int = 1, wishes: Wishes | None = None,
     ) -> None:  # fmt: skip
         self._network = network
         self._ledger = ledger
@@ -57,6 +92,8 @@ class Settlement:
         """Whether a session runs on a channel: its next voucher makes this one's settlement a waste."""
         self._minimum = minimum
         """Shares below this are left to grow."""
+        self._wishes = wishes
+        """Names of transactions, where they are recorded."""
         self._waits: dict[bytes, _Wait] = {}
 
     def round(self, *, at_once: bool = False) -> list[Settled]:
@@ -66,21 +103,25 @@ class Settlement:
         """
         held = self._ledger.all_held()
         done: list[Settled] = []
-        for each in held:
-            done += self._try(self._settle, each, at_once)
+        for vouchers in _batches([due for each in held for due in self._try(self._to_settle, each, at_once)]):
+            done += self._settle(vouchers)
+        places: list[_Place] = []
         for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
             for index in each.indexes:
-                done += self._try(self._collect, each, index, at_once)
+                places += self._try(self._to_collect, each, index, at_once)
+        for node in dict.fromkeys(place.payees[place.index].node for place in places):
+            for batch in _batches([place for place in places if place.payees[place.index].node == node]):
+                done += self._collect(node, batch)
         return done
 
-    def _try(self, step: Callable[..., list[Settled]], held: HeldChannel, *args: object) -> list[Settled]:
+    def _try(self, step: Callable[..., list[T]], held: HeldChannel, *args: object) -> list[T]:
         try:
             return step(held, *args)
-        except Reverted as error:
+        except _OF_ONE as error:
             log.warning("channel %s: %s", held.channel.hex(), error)
             return []
 
-    def _settle(self, held: HeldChannel, at_once: bool) -> list[Settled]:
+    def _to_settle(self, held: HeldChannel, at_once: bool) -> list[_Voucher]:
         state = self._network.channels.state(held.channel)
         owed = owed_on(held, state)
         if held.voucher is None or owed == 0:
@@ -90,8 +131,23 @@ class Settlement:
             return []  # a payer could have nodes burn their gas on promises of next to nothing
         if not (at_once or state.closes_at or self._is_turn(held, state)):
             return []
-        sent = self._network.channels.settle(self._signer, held.voucher)
-        return [Settled("settle", held.channel, owed, sent.gas_used, sent.tx_hash)]
+        return [_Voucher(held, held.voucher, owed)]
+
+    def _settle(self, vouchers: Sequence[_Voucher]) -> list[Settled]:
+        if len(vouchers) > 1:
+            try:
+                key = self._once("settle", *[_named(each) for each in vouchers])
+                sent = self._network.channels.settle_many(self._signer, [each.signed for each in vouchers], key)
+            except _OF_ONE as error:
+                log.warning("%d vouchers together: %s; now one by one", len(vouchers), error)
+            else:
+                moved = {event.args["channel"] for event in sent.logs if event.name == "Settled"}
+                return _shared("settle", sent, [each for each in vouchers if each.held.channel in moved])
+        return [done for each in vouchers for done in self._try(self._settle_one, each.held, each)]
+
+    def _settle_one(self, held: HeldChannel, due: _Voucher) -> list[Settled]:
+        key = self._once("settle", _named(due))
+        return _shared("settle", self._network.channels.settle(self._signer, due.signed, key), [due])
 
     def _worth_it(self, held: HeldChannel, owed: int) -> bool:
         payees = parse_payees(held.payees)
@@ -106,13 +162,59 @@ class Settlement:
         self._waits[held.channel] = _Wait(state.settled, rounds + 1)
         return rounds >= held.stage
 
-    def _collect(self, held: HeldChannel, index: int, at_once: bool) -> list[Settled]:
+    def _to_collect(self, held: HeldChannel, index: int, at_once: bool) -> list[_Place]:
         payees = parse_payees(held.payees)
         amount = self._network.channels.collectable(payees, index)
-        if amount < (1 if at_once else self._minimum):
-            return []
-        sent = self._network.channels.collect(self._signer, payees, index)
-        return [Settled("collect", held.channel, amount, sent.gas_used, sent.tx_hash)]
+        return [] if amount < (1 if at_once else self._minimum) else [_Place(held, payees, index, amount)]
+
+    def _collect(self, node: Address, places: Sequence[_Place]) -> list[Settled]:
+        if len(places) > 1:
+            indexes: dict[tuple[Payee, ...], tuple[int, ...]] = {}
+            for place in places:
+                indexes[place.payees] = (*indexes.get(place.payees, ()), place.index)
+            shares = [PotShare(payees, of_node) for payees, of_node in indexes.items()]
+            key = self._again("collect", *[_place(each) for each in places])
+            try:
+                return _shared("collect", self._network.channels.collect_many(self._signer, node, shares, key), places)
+            except _OF_ONE as error:
+                log.warning("%d shares together: %s; now one by one", len(places), error)
+        return [done for each in places for done in self._try(self._collect_one, each.held, each)]
+
+    def _collect_one(self, held: HeldChannel, place: _Place) -> list[Settled]:
+        key = self._again("collect", _place(place))
+        return _shared("collect", self._network.channels.collect(self._signer, place.payees, place.index, key), [place])
+
+    def _once(self, kind: str, *parts: str) -> str | None:
+        return None if self._wishes is None else self._wishes.once(_wish(kind, parts))
+
+    def _again(self, kind: str, *parts: str) -> str | None:
+        return None if self._wishes is None else self._wishes.again(_wish(kind, parts))
+
+
+def _named(due: _Voucher) -> str:
+    return f"{due.held.channel.hex()}-{due.signed.voucher.cumulative}"
+
+
+def _place(place: _Place) -> str:
+    return f"{payees_hash(place.payees).hex()}-{place.index}"
+
+
+def _wish(kind: str, parts: Sequence[str]) -> str:
+    """One part is named in full; of several the hash says that it is the same batch again."""
+    return f"{kind}-{parts[0]}" if len(parts) == 1 else f"{kind}-{keccak256(' '.join(parts).encode()).hex()}"
+
+
+def _batches(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[at : at + MAX_BATCH] for at in range(0, len(items), MAX_BATCH)]
+
+
+def _shared(kind: str, sent: Sent, parts: Sequence[_Voucher | _Place]) -> list[Settled]:
+    """One record for each part of a transaction; what its gas leaves over when divided is the first one's."""
+    each, rest = divmod(sent.gas_used, max(1, len(parts)))
+    return [
+        Settled(kind, part.held.channel, part.amount, each + (rest if at == 0 else 0), sent.tx_hash)
+        for at, part in enumerate(parts)
+    ]
 
 
 async def keep_settling(settlement: Settlement, every_seconds: float) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from node.errors import StoreError, StoreLocked
 
+DATABASE_FILE = "tallystick.sqlite"
 TABLES = frozenset({"held_vouchers", "opened_channels"})
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -41,6 +42,17 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     """,
     "ALTER TABLE opened_channels ADD COLUMN owing TEXT NOT NULL DEFAULT '0';",
+    """
+    CREATE TABLE paid_sessions (
+        digest BLOB PRIMARY KEY,
+        channel BLOB NOT NULL,
+        route BLOB NOT NULL,
+        cumulative TEXT NOT NULL,
+        amount TEXT NOT NULL,
+        positions INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX paid_sessions_of_channel ON paid_sessions (channel);
+    """,
 )
 
 
@@ -54,7 +66,7 @@ class Store:
         self._lock = _lock_directory(directory)
         self._mutex = threading.RLock()
         try:
-            self._db = _open_database(directory / "tallystick.sqlite")
+            self._db = _open_database(directory / DATABASE_FILE)
         except BaseException:
             os.close(self._lock)
             raise
@@ -81,10 +93,7 @@ class Store:
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """Read all rows of a query. Raises: StoreError."""
         with self._mutex:
-            try:
-                return list(self._db.execute(query, values))
-            except sqlite3.Error as error:
-                raise StoreError(f"the database could not be read ({error})") from error
+            return _rows(self._db, query, values)
 
     def close(self) -> None:
         """Flush, close and release the directory. Idempotent."""
@@ -93,6 +102,37 @@ class Store:
                 self._db.close()
                 os.close(self._lock)
                 self._lock = -1
+
+
+class StoreReader:
+    """The database of a directory, only read: also beside the process that writes it, whose last transaction is seen whole."""
+
+    def __init__(self, directory: Path) -> None:
+        path = (directory / DATABASE_FILE).resolve()
+        try:
+            self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            version = _checked_version(self._db, path)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} could not be read ({error})") from error
+        if not version:
+            self._db.close()
+            raise StoreError(f"{path} is empty; the node has not run yet")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Read all rows of a query. Raises: StoreError."""
+        return _rows(self._db, query, values)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+
+def _rows(db: sqlite3.Connection, query: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
+    try:
+        return list(db.execute(query, values))
+    except sqlite3.Error as error:
+        raise StoreError(f"the database could not be read ({error})") from error
 
 
 def _lock_directory(directory: Path) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from node.lifetime import drain_event, run_loop, stop_event
+from node.lifetime import drain_event, freeze_heap, run_loop, stop_event
 from node.log import LOG_FILE, configure_logging
 from node.model_folder import prepare_engine
 from node.settings import NodeSettings
@@ -151,4 +151,4 @@ def _become_node(settings: NodeSettings, wait_seconds: float, lifeline: int) -> 
 async def _serve(settings: NodeSettings, wait_seconds: float) -> None:
     from node.node_process import run_node
 
-    await run_node(settings, stop_event(watch_stdin=True), wait_seconds, lambda _: None, drain_event())
+    await run_node(settings, stop_event(watch_stdin=True), wait_seconds, lambda _: freeze_heap(), drain_event())

@@ -10,7 +10,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from node.errors import FrameTooLarge, MalformedFrame, NodeError, ProtocolViolation
+from node.errors import FrameTooLarge, MalformedFrame, NodeError, ProtocolViolation, again
 from node.wire import DEFAULT_MAX_PAYLOAD_BYTES, HEADER_BYTES, Frame, decode, encode
 from verification.addresses import Address
 
@@ -140,13 +140,13 @@ class FrameStream:
         """See Stream."""
         data = encode(frame, self._send_limit)
         if self._violation is not None:
-            raise self._violation.with_traceback(None)
+            raise again(self._violation)
         await self._pipe.send(data)
 
     async def recv(self) -> Frame:
         """See Stream."""
         if self._violation is not None:
-            raise self._violation.with_traceback(None)
+            raise again(self._violation)
         data = await self._pipe.receive()
         try:
             return decode(data, self._receive_limit)

@@ -232,4 +232,7 @@ def frame_to_token(frame: Frame, vocab_size: int) -> int:
     """Return the one id of a SAMPLED frame. Raises: MalformedFrame, TokenOutOfVocabulary."""
     if frame.type is not FrameType.SAMPLED or frame.shape != (1,):
         raise MalformedFrame(f"expected one sampled token, got a {frame.type.name} frame of shape {frame.shape}")
-    return int(frame_to_tokens(frame, vocab_size)[0])
+    token = int.from_bytes(frame.payload, "little", signed=True)  # an array would cost more than the rest of a frame
+    if not 0 <= token < vocab_size:
+        raise TokenOutOfVocabulary(token, vocab_size)
+    return token

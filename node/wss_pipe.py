@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.http_websocket import WebSocketError
 
-from node.errors import ClosedHere, NodeError, PeerClosed, PeerTimeout, ProtocolViolation
+from node.errors import ClosedHere, NodeError, PeerClosed, PeerTimeout, ProtocolViolation, again
 from node.handshake import HANDSHAKE_SECONDS
 from node.inbox import Inbox
 from node.transport import CloseCode, close_reason, max_message_bytes
@@ -82,7 +82,7 @@ class WebSocketPipe:
 
     def _check_open(self) -> None:
         if self._inbox.ended is not None:
-            raise self._inbox.ended.with_traceback(None)
+            raise again(self._inbox.ended)
 
     def _check_sending(self) -> None:
         """A timer per send would cost more than the send; this one looks from time to time."""

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "exact-speed": "benchmarks.exact_speed",
     "failover": "benchmarks.failover",
     "first-light": "benchmarks.first_light",
+    "gas": "benchmarks.gas",
     "load": "benchmarks.load",
     "overhead": "benchmarks.overhead",
     "placement": "benchmarks.placement",

@@ -1,33 +1,62 @@
 """Compile the contracts and write the artifacts; `--check` proves instead that the committed ones are current.
 
 The suite is compiled apart from the contracts that only tests use, so that no change to those can move a byte of it.
+What was compiled from the very same input before is taken from contracts/cache; `--fresh` compiles all the same.
 """
 
 import argparse
+import hashlib
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from incentives.artifacts import CONTRACT_NAMES
 from incentives.errors import IncentivesError
-from incentives.solc import Compiler, compile_sources, find_compiler, read_sources, render
+from incentives.solc import (
+    COMPILER_VERSION,
+    Compiler,
+    compile_sources,
+    find_compiler,
+    read_sources,
+    render,
+    standard_input,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "contracts"
 SOURCES = CONTRACTS / "src"
 SHIPPED = ROOT / "incentives" / "artifacts"
 FOR_TESTS = ROOT / "tests" / "contracts" / "artifacts"
+CACHE = CONTRACTS / "cache" / "compiled"
 _LOCAL_COIN = "test/Token.sol"
 
 
-def build(compiler: Compiler) -> dict[Path, str]:
+def compiled(names: Iterable[str], compiler: Compiler, *, fresh: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the artifacts of the named sources, from the cache where their input was compiled before."""
+    sources = read_sources(SOURCES, names)
+    told = json.dumps([COMPILER_VERSION, compiler.kind, standard_input(sources)], sort_keys=True)
+    kept = CACHE / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
+    if kept.is_file() and not fresh:
+        found: dict[str, dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    artifacts = compile_sources(sources, compiler)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps(artifacts), encoding="utf-8")
+    part.replace(kept)
+    return artifacts
+
+
+def build(compiler: Compiler, *, fresh: bool = False) -> dict[Path, str]:
     """Return the text of every artifact by the file it belongs into."""
     names = [path.relative_to(SOURCES).as_posix() for path in sorted(SOURCES.rglob("*.sol"))]
     doubles = [name for name in names if name.startswith("test/") and name != _LOCAL_COIN]
-    suite = compile_sources(read_sources(SOURCES, [name for name in names if name not in doubles]), compiler)
+    suite = compiled([name for name in names if name not in doubles], compiler, fresh=fresh)
     texts = {SHIPPED / f"{name}.json": render(suite[name]) for name in CONTRACT_NAMES}
     libraries = [name for name in names if name.startswith("lib/")]  # compiled into whatever imports them
-    mocks = compile_sources(read_sources(SOURCES, [*libraries, *doubles]), compiler)
+    mocks = compiled([*libraries, *doubles], compiler, fresh=fresh)
     return texts | {
         FOR_TESTS / f"{name}.json": render(mocks[name]) for name in sorted(Path(each).stem for each in doubles)
     }
@@ -56,10 +85,13 @@ def main() -> int:
     """Build or check; the exit status is 1 when the committed artifacts are not current or nothing can be compiled."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a committed artifact would change")
+    parser.add_argument(
+        "--fresh", action="store_true", help="compile even what was compiled from the same input before"
+    )
     arguments = parser.parse_args()
     try:
         compiler = find_compiler(CONTRACTS)
-        texts = build(compiler)
+        texts = build(compiler, fresh=arguments.fresh)
     except IncentivesError as error:
         print(error, file=sys.stderr)
         return 1

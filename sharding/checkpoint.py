@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from sharding.errors import ManifestMismatch, TensorMismatch, TensorNotFinite
+from sharding.exact.layout import Slot
+from sharding.exact.weight_pieces import place_of, tensor_root
 from sharding.manifest_tree import Manifest, TensorRecord, tensor_hash
 from sharding.profiles import FLOAT_PROFILE, tensors_of
 from sharding.span import Span
@@ -28,7 +30,7 @@ def load_span(
 ) -> dict[str, Tensor]:
     """Read, check and (where a dtype is given) convert every tensor of the span that is not known already, one at a time.
 
-    Files that hold nothing of what is lacking need not exist. Each tensor's shape, dtype and SHA-256 must be the manifest's
+    Files that hold nothing of what is lacking need not exist. Each tensor's shape, dtype and hashes must be the manifest's
     and every value finite. known: tensors of the same manifest, loaded before. Raises SpanError and CheckpointError's leaves.
     """
     manifest.check_spec(spec)
@@ -59,6 +61,17 @@ def _check_record(stored: StoredTensor, record: TensorRecord) -> None:
     if found != record.sha256:
         message = f"the bytes of {stored.name!r} are not the manifest's: pull the checkpoint again"
         raise ManifestMismatch(message, tensor=stored.name, expected=record.sha256, found=found)
+    if record.pieces:
+        _check_pieces(stored, record)
+
+
+def _check_pieces(stored: StoredTensor, record: TensorRecord) -> None:
+    """Otherwise whoever wrote the manifest could have honest work proven wrong."""
+    place = place_of(stored.name, Slot(stored.dtype, record.shape))
+    found = tensor_root(stored.values, place)
+    if found != record.pieces:
+        message = f"the manifest's pieces of {stored.name!r} are not those of its bytes: use another copy of the model"
+        raise ManifestMismatch(message, tensor=stored.name, expected=record.pieces, found=found)
 
 
 def _finite(values: Tensor, name: str) -> Tensor:

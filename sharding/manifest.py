@@ -9,7 +9,8 @@ from typing import Literal
 import msgspec
 
 from sharding.errors import ManifestMalformed, ManifestMismatch
-from sharding.exact.layout import EMBED_WEIGHT
+from sharding.exact.layout import EMBED_WEIGHT, Slot
+from sharding.exact.weight_pieces import place_of, tensor_root
 from sharding.manifest_tree import Manifest, TensorRecord, derive_manifest, tensor_hash
 from sharding.profiles import EXACT_PROFILE, FLOAT_PROFILE, tensors_of
 from sharding.spec import ModelSpec
@@ -33,10 +34,11 @@ __all__ = [
 ]
 
 
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     dtype: Literal["F16", "BF16", "F32", "I8", "I16", "I32"]
     shape: list[int]
     sha256: str
+    pieces: str = ""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,7 +66,7 @@ def build_manifest(
     shapes = tensors.span(spec, spec.whole)
     records, done, total = [], 0, sum(prod(shape) for shape in shapes.values())
     for stored in read_tensors(folder, shapes, tensors.item_bytes):
-        records.append(record_of(stored))
+        records.append(record_of(stored, exact=profile == EXACT_PROFILE))
         done += stored.values.numel()
         if progress is not None:
             progress(done, total)
@@ -75,13 +77,16 @@ def _profile_of(folder: Path) -> str:
     return EXACT_PROFILE if holds_tensor(folder, EMBED_WEIGHT) else FLOAT_PROFILE
 
 
-def record_of(stored: StoredTensor) -> TensorRecord:
-    return TensorRecord(stored.name, stored.dtype, tuple(stored.values.shape), tensor_hash(stored.values))
+def record_of(stored: StoredTensor, *, exact: bool) -> TensorRecord:
+    """With the root of its pieces where the profile is exact."""
+    shape = tuple(stored.values.shape)
+    pieces = tensor_root(stored.values, place_of(stored.name, Slot(stored.dtype, shape))) if exact else b""
+    return TensorRecord(stored.name, stored.dtype, shape, tensor_hash(stored.values), pieces)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write folder/tallystick.json, the same bytes for the same manifest."""
-    tensors = {r.name: _Tensor(dtype=r.dtype, shape=list(r.shape), sha256=r.sha256.hex()) for r in manifest.tensors}  # type: ignore[arg-type]
+    tensors = {record.name: _written(record) for record in manifest.tensors}
     content = _File(
         format="tallystick-manifest-1",
         model=manifest.model,
@@ -107,7 +112,7 @@ def read_manifest(folder: Path) -> Manifest:
     _same("spec", _hash(content.spec), spec.digest())
     profile = _label(content.profile)
     _check_dtypes(content, profile)
-    records = [TensorRecord(n, t.dtype, tuple(t.shape), _hash(t.sha256)) for n, t in content.tensors.items()]
+    records = [_read_record(name, tensor) for name, tensor in content.tensors.items()]
     manifest = derive_manifest(_label(content.model), profile, spec, records)
     _same("embed root", _hash(content.embed), manifest.embed_root)
     _same("number of blocks", len(content.blocks).to_bytes(4, "big"), len(manifest.block_roots).to_bytes(4, "big"))
@@ -116,6 +121,16 @@ def read_manifest(folder: Path) -> Manifest:
     _same("head root", _hash(content.head), manifest.head_root)
     _same("root", _hash(content.root), manifest.root)
     return manifest
+
+
+def _written(record: TensorRecord) -> _Tensor:
+    hashes = {"sha256": record.sha256.hex(), "pieces": record.pieces.hex()}
+    return _Tensor(dtype=record.dtype, shape=list(record.shape), **hashes)  # type: ignore[arg-type]
+
+
+def _read_record(name: str, tensor: _Tensor) -> TensorRecord:
+    pieces = _hash(tensor.pieces) if tensor.pieces else b""
+    return TensorRecord(name, tensor.dtype, tuple(tensor.shape), _hash(tensor.sha256), pieces)
 
 
 def _read(path: Path) -> bytes:

@@ -5,8 +5,10 @@
     block root    Merkle root over the block's tensor leaves in the order of their names
     embed root    the same over the embedding; head root over the output matrix (the embedding again where tied) and
                   the final norm
+    pieces        of an exact tensor, besides: its root over pieces of 128 elements (docs/TRACE.md), which disputes need
     root          over the leaves "spec" + the spec's digest, "profile" + keccak(profile id), "embed" + embed root,
-                  "block" + u32 index + block root for each block, "head" + head root; each leaf begins with DOMAIN
+                  "block" + u32 index + block root for each block, "head" + head root, and in the exact profile "trace" +
+                  the model's numbers + the root over all tensors' pieces; each leaf begins with DOMAIN
 
 Sorted pairs do not bind a place, so every leaf names its own. The model's name is a label and not in the root.
 """
@@ -18,9 +20,11 @@ from dataclasses import dataclass
 from torch import Tensor, uint8
 
 from sharding.errors import ManifestMismatch, TensorMismatch, TensorMissing
-from sharding.hashing import keccak256, sha256
-from sharding.merkle import merkle_root
-from sharding.profiles import tensors_of
+from sharding.exact.parameters import Parameters, parameters_of
+from sharding.exact.weight_pieces import weights_root
+from sharding.hashing import HASH_BYTES, keccak256, sha256
+from sharding.merkle import merkle_proof, merkle_root
+from sharding.profiles import EXACT_PROFILE, tensors_of
 from sharding.spec import ModelSpec
 from sharding.tensors import Shape, Shapes
 
@@ -30,12 +34,16 @@ DTYPE_CODES = {"F16": 1, "BF16": 2, "F32": 3, "I8": 4, "I16": 5, "I32": 6}
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One tensor as it is stored: safetensors' dtype name, shape, SHA-256 of the raw little-endian bytes."""
+    """One tensor as it is stored: safetensors' dtype name, shape, SHA-256 of the raw little-endian bytes.
+
+    pieces: the root over its pieces of 128 elements, in the exact profile.
+    """
 
     name: str
     dtype: str
     shape: Shape
     sha256: bytes
+    pieces: bytes = b""
 
     def leaf(self) -> bytes:
         name = self.name.encode("utf-8")
@@ -54,10 +62,18 @@ class Manifest:
     block_roots: tuple[bytes, ...]
     embed_root: bytes
     head_root: bytes
+    trace: bytes
+    """The data of the leaf that disputes are decided by; empty in other profiles than the exact one."""
     root: bytes
 
     def records(self) -> dict[str, TensorRecord]:
         return {record.name: record for record in self.tensors}
+
+    def trace_path(self) -> list[bytes]:
+        """The siblings that lead from the leaf that disputes are decided by, which the exact profile has, to the root."""
+        roots = self.embed_root, self.block_roots, self.head_root
+        leaves = model_leaves(self.profile, self.spec_digest, *roots, self.trace)
+        return merkle_proof(leaves, len(leaves) - 1)
 
     def check_spec(self, spec: ModelSpec) -> None:
         """Raises ManifestMismatch where the manifest belongs to a model of other numbers."""
@@ -75,6 +91,8 @@ def derive_manifest(model: str, profile: str, spec: ModelSpec, records: Iterable
     embed_root = _root_of(by_name, tensors.embedding(spec))
     block_roots = tuple(_root_of(by_name, tensors.block(spec, index)) for index in range(spec.num_blocks))
     head_root = _root_of(by_name, tensors.head(spec))
+    trace = _trace_of(spec, by_name) if profile == EXACT_PROFILE else b""
+    leaves = model_leaves(profile, spec.digest(), embed_root, block_roots, head_root, trace)
     return Manifest(
         model=model,
         profile=profile,
@@ -83,17 +101,38 @@ def derive_manifest(model: str, profile: str, spec: ModelSpec, records: Iterable
         block_roots=block_roots,
         embed_root=embed_root,
         head_root=head_root,
-        root=merkle_root(model_leaves(profile, spec.digest(), embed_root, block_roots, head_root)),
+        trace=trace,
+        root=merkle_root(leaves),
     )
 
 
 def model_leaves(
-    profile: str, spec_digest: bytes, embed_root: bytes, block_roots: tuple[bytes, ...], head_root: bytes
+    profile: str,
+    spec_digest: bytes,
+    embed_root: bytes,
+    block_roots: tuple[bytes, ...],
+    head_root: bytes,
+    trace: bytes = b"",
 ) -> list[bytes]:
-    """The data of the leaves under the root, in their order; merkle_proof over them proves one block's root."""
+    """The data of the leaves under the root, in their order; merkle_proof over them proves one of them."""
     leaves = [b"spec" + spec_digest, b"profile" + keccak256(profile.encode("utf-8")), b"embed" + embed_root]
     leaves += [b"block" + struct.pack(">I", index) + root for index, root in enumerate(block_roots)]
-    return [DOMAIN + leaf for leaf in [*leaves, b"head" + head_root]]
+    named = [DOMAIN + leaf for leaf in [*leaves, b"head" + head_root]]
+    return [*named, trace] if trace else named
+
+
+def trace_leaf(parameters: Parameters, weights: bytes) -> bytes:
+    """The data of the leaf, under an exact manifest's root, that disputes are decided by."""
+    return DOMAIN + b"trace" + parameters.packed() + weights
+
+
+def _trace_of(spec: ModelSpec, by_name: Mapping[str, TensorRecord]) -> bytes:
+    roots = {name: record.pieces for name, record in by_name.items()}
+    for name, root in roots.items():
+        if len(root) != HASH_BYTES:
+            message = f"the manifest has no root of the pieces of {name!r}: build it again"
+            raise ManifestMismatch(message, tensor=name)
+    return trace_leaf(parameters_of(spec), weights_root(spec, roots))
 
 
 def tensor_hash(values: Tensor) -> bytes:

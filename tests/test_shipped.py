@@ -24,7 +24,7 @@ TRACES = re.compile(
     re.IGNORECASE,
 )
 TEXTS = {".py", ".md", ".toml", ".txt", ".sol", ".js", ".mjs", ".json", ".yml", ".yaml", ".sh", ""}
-SKIPPED = {".git", ".venv", "node_modules", "__pycache__", "dist", "build", "models"}
+SKIPPED = {".git", ".venv", "node_modules", "__pycache__", "dist", "build", "models", "cache", "out"}
 
 
 def traces(text: str) -> list[str]:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sharding.exact.sampler import fixed_temperature, fixed_top_p
 from sharding.hashing import keccak256
 from sharding.merkle import merkle_root
 from sharding.sampling import SamplingParams
@@ -116,9 +117,19 @@ def profile_id(profile: str) -> bytes:
 
 def sampler_commitment(params: SamplingParams) -> bytes:
     """Commit to how tokens are drawn, the seed included, before the first one is."""
-    seed_commitment = keccak256(b"tallystick.seed" + params.seed.to_bytes(8, "big"))
+    opening = sampler_opening(params)
+    seed_commitment = keccak256(b"tallystick.seed" + opening[-8:])
+    return keccak256(b"tallystick.sampler" + opening[:-8] + seed_commitment)
+
+
+def sampler_opening(params: SamplingParams) -> bytes:
+    """What the commitment is made of, for a dispute about a token: 40 bytes, the last eight of them the seed.
+
+    The doubles are the client's, tau and pi the integers that SPEC.md makes of them: a contract reads those.
+    """
     body = struct.pack(">dId", params.temperature, params.top_k, params.top_p)
-    return keccak256(b"tallystick.sampler" + body + seed_commitment)
+    tau = fixed_temperature(params) if params.temperature > 0 else 0
+    return body + struct.pack(">QIQ", tau, fixed_top_p(params), params.seed)
 
 
 def prompt_root(salt: bytes, tokens: Sequence[int]) -> bytes:

@@ -1,49 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Domain} from "./lib/Domain.sol";
-import {Guarded} from "./lib/Guarded.sol";
-import {Signatures} from "./lib/Signatures.sol";
+import {Debts} from "./lib/Debts.sol";
+import {Signers} from "./lib/Signers.sol";
 import {IToken, Permit, Transfers} from "./lib/Transfers.sol";
 
 /// @title The nodes' bonds
-/// @notice A node is the account that pays its stake (its owner, a cold key); the node's process
-/// signs with a signer (a hot key). Who misbehaves loses stake; who leaves waits first.
-/// @dev Invariants: the token balance is the sum of bonded and exiting over all nodes (plus gifts);
-/// no voluntary act leaves a node bonded between zero and the minimum; stake can be slashed until
-/// the very withdrawal; a signer belongs to the first node that bound it, for ever, so that what a
-/// key has signed stays the node's guilt after any rotation.
-contract Stakes is Domain, Guarded {
+/// @notice A node is the account that pays its stake (its owner, a cold key); the node's process signs with a signer (a
+/// hot key). Who misbehaves loses stake; who leaves waits first.
+/// @dev Invariants: the token balance is the sum of bonded, exiting and owed over all accounts (plus gifts); no voluntary
+/// act leaves a node bonded between zero and the minimum; stake can be slashed until the very withdrawal; a signer belongs
+/// to the first node that bound it, for ever, so that what a key has signed stays the node's guilt after any rotation.
+contract Stakes is Signers, Debts {
     using Transfers for IToken;
 
-    /// @dev Two slots; the second is only touched by an exit.
+    /// @dev Two slots; the second is only touched by an exit, or a dispute.
     struct Node {
         uint96 bonded;
         address signer;
         uint96 exiting;
         uint40 exitAt;
+        uint40 heldUntil;
     }
 
-    /// @dev One slot. The date shares it to keep `join` at two new slots; rotation carries it over.
-    struct Binding {
-        address node;
-        uint40 joinedAt;
-    }
-
-    bytes32 private constant CONSENT_TYPEHASH = keccak256("SignerConsent(address owner,bytes32 peer)");
     uint256 private constant WHOLE = 10_000;
     uint40 private constant MAX_UNBONDING = 3650 days;
     uint256 private constant MAX_ENDPOINT = 256;
-    /// @dev Burning by transfer works with every token; nobody has a key for this address.
-    address private constant GRAVE = 0x000000000000000000000000000000000000dEaD;
+    /// @dev Of what a slash takes; below half, so that denouncing oneself costs.
+    uint256 private constant FINDERS_PART = 3_000;
 
     IToken private immutable _token;
     address private immutable _court;
     uint96 private immutable _minStake;
     uint40 private immutable _unbonding;
+    uint96 private immutable _maxFee;
 
     mapping(address node => Node) private _nodes;
-    mapping(address signer => Binding) private _bindings;
 
     event Joined(address indexed node, address indexed signer, bytes32 peer, uint96 amount);
     event Announced(
@@ -54,9 +46,11 @@ contract Stakes is Domain, Guarded {
     event ExitCancelled(address indexed node, uint96 amount);
     event Withdrawn(address indexed node, uint96 amount);
     event SignerRotated(address indexed node, address indexed signer, bytes32 peer);
-    event Slashed(address indexed node, uint96 exiting, uint96 bonded);
+    /// @param fee Of what was taken, what the finder is owed.
+    event Slashed(address indexed node, address indexed finder, uint96 exiting, uint96 bonded, uint256 fee);
+    event StakeKept(address indexed node, uint40 heldUntil);
 
-    /// @notice The act would leave `amount` bonded, less than `minimum`.
+    /// @notice That would leave `amount` bonded, less than `minimum`.
     error StakeTooLow(uint256 amount, uint256 minimum);
     /// @notice The node has only `bonded` to take from.
     error StakeShort(uint96 bonded, uint96 amount);
@@ -68,19 +62,20 @@ contract Stakes is Domain, Guarded {
     error ExitPending(uint40 exitAt);
     error NothingExiting(address node);
     error ExitNotReady(uint40 exitAt);
+    /// @notice A dispute about the node's work may last until then.
+    error StakeHeld(uint40 heldUntil);
     error NothingToSlash(address node);
     error NotCourt(address caller);
     /// @notice Neither the node's owner nor its present signer.
     error NotNode(address caller);
-    /// @notice The key has signed for `node`; no other node can have it.
-    error SignerTaken(address signer, address node);
     error SpanInvalid(uint32 start, uint32 end);
     error EndpointTooLong(uint256 length, uint256 limit);
     error UnbondingInvalid(uint40 unbonding);
 
-    /// @param court_ May be an address whose contract is deployed next (known from the nonce).
+    /// @param court_ May be an address whose contract is deployed next.
     /// @param unbonding_ Seconds between leaving and withdrawing; longer than any dispute.
-    constructor(IToken token_, address court_, uint96 minStake_, uint40 unbonding_) {
+    /// @param maxFee_ Most that a finder gets of one slash: some multiple of what a proof costs in gas, and its bond.
+    constructor(IToken token_, address court_, uint96 minStake_, uint40 unbonding_, uint96 maxFee_) {
         token_.mustExist();
         if (court_ == address(0)) revert NotCourt(court_);
         if (minStake_ == 0) revert AmountZero();
@@ -89,6 +84,7 @@ contract Stakes is Domain, Guarded {
         _court = court_;
         _minStake = minStake_;
         _unbonding = unbonding_;
+        _maxFee = maxFee_;
     }
 
     /// @notice Bonds `amount` as a new node, or again after everything was withdrawn or slashed.
@@ -128,8 +124,7 @@ contract Stakes is Domain, Guarded {
         if (msg.sender != node && msg.sender != self.signer) revert NotNode(msg.sender);
         if (self.bonded < _minStake) revert StakeTooLow(self.bonded, _minStake);
         if (start >= end) revert SpanInvalid(start, end);
-        uint256 length = bytes(endpoint).length;
-        if (length > MAX_ENDPOINT) revert EndpointTooLong(length, MAX_ENDPOINT);
+        if (bytes(endpoint).length > MAX_ENDPOINT) revert EndpointTooLong(bytes(endpoint).length, MAX_ENDPOINT);
         emit Announced(node, manifest, start, end, ask, endpoint);
     }
 
@@ -171,6 +166,7 @@ contract Stakes is Domain, Guarded {
         Node storage self = _nodes[msg.sender];
         uint96 amount = leaving(self);
         if (block.timestamp < self.exitAt) revert ExitNotReady(self.exitAt);
+        if (block.timestamp <= self.heldUntil) revert StakeHeld(self.heldUntil);
         (self.exiting, self.exitAt) = (0, 0);
         emit Withdrawn(msg.sender, amount);
         _token.push(msg.sender, amount);
@@ -185,29 +181,47 @@ contract Stakes is Domain, Guarded {
         emit SignerRotated(msg.sender, signer, peer);
     }
 
-    /// @notice Burns `bps` ten-thousandths of all stake of the node. Only the Court may.
-    /// @dev Takes what is leaving first, so that an exit shelters nothing; rounds up, so that no
-    /// slash vanishes; more than the whole counts as the whole.
-    function slash(address node, uint256 bps) external guarded returns (uint256 burnt) {
+    /// @notice Takes `bps` ten-thousandths of all stake of the node. Only the Court may.
+    /// @dev What is leaving first, so that an exit shelters nothing; rounded up, so that no slash vanishes; at most all.
+    /// The finder is owed its fee, the grave the rest: nothing is sent here.
+    /// @param finder Who gets the fee; zero for nobody.
+    function slash(address node, uint256 bps, address finder) external returns (uint256 taken) {
         if (msg.sender != _court) revert NotCourt(msg.sender);
         Node storage self = _nodes[node];
         uint256 exiting = self.exiting;
         uint256 total = self.bonded + exiting;
         if (bps > WHOLE) bps = WHOLE;
-        burnt = (total * bps + WHOLE - 1) / WHOLE;
-        if (burnt == 0) revert NothingToSlash(node);
-        uint96 fromExiting = uint96(burnt < exiting ? burnt : exiting);
-        uint96 fromBonded = uint96(burnt - fromExiting);
+        taken = (total * bps + WHOLE - 1) / WHOLE;
+        if (taken == 0) revert NothingToSlash(node);
+        uint96 fromExiting = uint96(taken < exiting ? taken : exiting);
+        uint96 fromBonded = uint96(taken - fromExiting);
         if (fromExiting != 0) {
             self.exiting -= fromExiting;
             if (self.exiting == 0) self.exitAt = 0;
         }
         if (fromBonded != 0) self.bonded -= fromBonded;
-        emit Slashed(node, fromExiting, fromBonded);
-        _token.push(GRAVE, burnt);
+        uint256 fee = reward(finder, taken);
+        emit Slashed(node, finder, fromExiting, fromBonded, fee);
+        owe(GRAVE, taken - fee);
     }
 
-    /// @notice All that is kept about a node. `exitAt` is zero while nothing leaves.
+    /// @notice Lets no stake of the node leave until a time has passed. Only the Court may; it is bounded by its clocks.
+    function hold(address node, uint40 until) external {
+        if (msg.sender != _court) revert NotCourt(msg.sender);
+        Node storage self = _nodes[node];
+        // what begins to leave from now on is away no sooner
+        bool stays = self.exiting == 0 && until < block.timestamp + _unbonding;
+        if (stays || until <= self.heldUntil) return;
+        self.heldUntil = until;
+        emit StakeKept(node, until);
+    }
+
+    /// @notice Until when the node's stake is held for a dispute.
+    function heldUntil(address node) external view returns (uint40) {
+        return _nodes[node].heldUntil;
+    }
+
+    /// @notice All that is kept about a node but for that. `exitAt` is zero while nothing leaves.
     function stakeOf(address node)
         external
         view
@@ -216,16 +230,6 @@ contract Stakes is Domain, Guarded {
         Node storage self = _nodes[node];
         signer = self.signer;
         return (self.bonded, signer, self.exiting, self.exitAt, _bindings[signer].joinedAt);
-    }
-
-    /// @notice The node that answers for a signer, present or past; zero for an unknown key.
-    function nodeOf(address signer) external view returns (address) {
-        return _bindings[signer].node;
-    }
-
-    /// @notice What the signer of a node has to sign.
-    function consentDigest(address owner, bytes32 peer) public view returns (bytes32) {
-        return typedDigest(keccak256(abi.encode(CONSENT_TYPEHASH, owner, peer)));
     }
 
     function token() external view returns (address) {
@@ -240,9 +244,23 @@ contract Stakes is Domain, Guarded {
         return _minStake;
     }
 
-    /// @notice Seconds between an exit and its withdrawal.
     function unbonding() external view returns (uint40) {
         return _unbonding;
+    }
+
+    function maxFee() external view returns (uint96) {
+        return _maxFee;
+    }
+
+    function owedIn() internal view override returns (IToken) {
+        return _token;
+    }
+
+    function reward(address finder, uint256 taken) private returns (uint256 fee) {
+        if (finder == address(0)) return 0;
+        fee = taken * FINDERS_PART / WHOLE;
+        if (fee > _maxFee) fee = _maxFee;
+        owe(finder, fee);
     }
 
     function enlist(uint96 amount, address signer, bytes32 peer, bytes32 r, bytes32 vs) private {
@@ -255,14 +273,6 @@ contract Stakes is Domain, Guarded {
         (self.bonded, self.signer) = (sufficient(amount), signer);
         emit Joined(msg.sender, signer, peer, amount);
         _token.pull(amount);
-    }
-
-    function bindSigner(address signer, bytes32 peer, uint40 joinedAt, bytes32 r, bytes32 vs) private {
-        Binding storage binding = _bindings[signer];
-        address holder = binding.node;
-        if (holder != address(0) && holder != msg.sender) revert SignerTaken(signer, holder);
-        Signatures.check(consentDigest(msg.sender, peer), signer, r, vs);
-        (binding.node, binding.joinedAt) = (msg.sender, joinedAt);
     }
 
     function joined(address node) private view returns (Node storage self) {

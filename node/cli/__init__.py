@@ -5,7 +5,7 @@ import sys
 import typer
 
 from incentives.errors import ChainUnavailable, IncentivesError
-from node.cli import contracts, dev, money, nodes, runs
+from node.cli import contracts, dev, markets, money, nodes, plans, runs, scores
 from node.cli.output import printable
 from node.errors import NodeError
 from node.settings import trace_wanted
@@ -26,7 +26,11 @@ app.add_typer(dev.app, name="dev", help="A local chain to try everything on.")
 app.add_typer(contracts.app, name="contracts", help="The contracts.")
 app.add_typer(money.channels_app, name="channels", help="The channels that this client opened.")
 app.add_typer(money.wallet_app, name="wallet", help="Keystores.")
-app.add_typer(runs.network_app, name="network", help="Who serves what.")
+runs.network_app.command()(markets.prices)
+runs.network_app.command()(markets.fairness)
+runs.network_app.command()(scores.scores)
+app.add_typer(runs.network_app, name="network", help="Who serves what, for how much, and how well.")
+app.add_typer(plans.app, name="plan", help="What a batch of jobs would cost, and who would do it.")
 app.command()(runs.run)
 app.command()(runs.pull)
 app.command()(runs.manifest)

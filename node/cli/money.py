@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import parse_amount
-from node.channel_book import ChannelBook, OpenedChannel
+from node.channel_book import ChannelBook
 from node.channel_care import close_all, reclaim_all
 from node.cli.options import (
     ConfigOption,
@@ -26,11 +26,12 @@ from node.cli.options import (
 )
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
-from node.network import Network, connect
+from node.network import Network, connect_node
 from node.settings import NodeSettings, load_client_settings, load_node_settings
 from node.store import Store
 from verification.addresses import to_address
 
+T = TypeVar("T")
 channels_app = typer.Typer(no_args_is_help=True)
 wallet_app = typer.Typer(no_args_is_help=True)
 
@@ -41,6 +42,10 @@ def stake(
     amount: AmountArgument,
     config: ConfigOption,
     gas: Annotated[str, typer.Option(help="Native coins to give the node key for its transactions.")] = "1",
+    bond: Annotated[
+        str | None,
+        typer.Option(help="Tokens to give the node key, for demands of leaves.", show_default="what one demand costs"),
+    ] = None,
     dev_account: DevAccountOption = None,
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,
@@ -49,7 +54,7 @@ def stake(
     from node.keys import load_keys
 
     settings = load_node_settings(config)
-    network = connect(settings.rpc_url, settings.deployment)
+    network = connect_node(settings)
     owner = _owner_signer(network, settings, dev_account, keystore, password_file)
     keys = load_keys(settings)
     if network.stakes.stake_of(owner.address).bonded:
@@ -60,6 +65,10 @@ def stake(
     missing = parse_amount(gas) - network.chain.native_balance(keys.signer.address)
     if missing > 0:
         network.chain.transfer_native(owner, keys.signer.address, missing)
+    wanted = network.deployment.params.scores.demand_bond if bond is None else parse_amount(bond)
+    missing = wanted - network.token.balance_of(keys.signer.address)
+    if missing > 0:
+        network.token.transfer(owner, keys.signer.address, missing)
     console.print(
         f"{owner.address} has {units(network.stakes.stake_of(owner.address).bonded)} staked (gas {sent.gas_used})"
     )
@@ -92,7 +101,7 @@ def unstake(
 ) -> None:
     """Begin to take stake out; it stays slashable until `tally withdraw`."""
     settings = load_node_settings(config)
-    network = connect(settings.rpc_url, settings.deployment)
+    network = connect_node(settings)
     owner = _owner_signer(network, settings, dev_account, keystore, password_file)
     network.stakes.exit(owner, parse_amount(amount))
     wait = network.deployment.params.unbonding_s
@@ -105,11 +114,13 @@ def withdraw(
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,
 ) -> None:
-    """Pay out what has finished unbonding."""
+    """Pay out what has finished unbonding, and what the node has earned by posting scores."""
+    from node.money_view import pay_owner
+
     settings = load_node_settings(config)
-    network = connect(settings.rpc_url, settings.deployment)
+    network = connect_node(settings)
     owner = _owner_signer(network, settings, dev_account, keystore, password_file)
-    network.stakes.withdraw(owner)
+    pay_owner(network, owner)
     console.print(f"{owner.address} now has {units(network.token.balance_of(owner.address))} in its wallet")
 
 
@@ -177,7 +188,7 @@ def channels_ls(rpc: RpcOption = None, deployment: DeploymentOption = None, as_j
     console.print(make_table("Channels", ("channel", "state", "locked", "promised", "settled"), lines))
 
 
-def _with_book(network: Network, action: Callable[[ChannelBook], list[OpenedChannel]]) -> list[OpenedChannel]:
+def _with_book(network: Network, action: Callable[[ChannelBook], list[T]]) -> list[T]:
     store = Store(load_client_settings().data_dir)
     try:
         return action(ChannelBook(store, network.money_domain))
@@ -209,6 +220,30 @@ def channels_reclaim(
 
     done = _with_book(network, lambda book: reclaim_all(book, network, signer))
     console.print(f"reclaimed {len(done)} channels; {units(network.channels.free_of(signer.address))} is free")
+
+
+@channels_app.command("refund")
+def channels_refund(
+    rpc: RpcOption = None, deployment: DeploymentOption = None, dev_account: DevAccountOption = None,
+    keystore: KeystoreOption = None, password_file: PasswordOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Get back what sessions paid nodes that were convicted in them since, as far as it is not ripe."""
+    from node.refunding import refund_all
+
+    network = load_network(rpc, deployment)
+    signer = load_signer(network.chain.chain_id, dev_account, keystore, password_file)
+    done = _with_book(network, lambda book: refund_all(book, network, signer))
+    if as_json:
+        print_json([
+            {"channel": "0x" + each.channel.hex(), "route": "0x" + each.route.hex(), "node": each.node,
+             "amount": str(each.amount)}
+            for each in done
+        ])  # fmt: skip
+        return
+    total = sum(each.amount for each in done)
+    console.print(
+        f"{units(total)} came back from {len(done)} sessions; {units(network.channels.free_of(signer.address))} is free"
+    )
 
 
 @channels_app.command("withdraw")

@@ -11,14 +11,21 @@ import typer
 
 from incentives.signing import LocalSigner
 from node.cli.dev import stop_process
-from node.cli.options import ConfigOption, DevAccountOption, JsonOption, ProfileOption, with_resolved_model
+from node.cli.options import (
+    ConfigOption,
+    DevAccountOption,
+    JsonOption,
+    ProfileOption,
+    RpcOption,
+    with_resolved_model,
+)
 from node.cli.output import console, make_table, print_json, short, units
 from node.errors import SettingsError
 from node.keys import load_keys, running_pid
 from node.log import LOG_FILE
 from node.model_folder import check_profile
+from node.setting_texts import AUTO
 from node.settings import (
-    AUTO,
     DEFAULT_ASK,
     DEFAULT_MODELS,
     DEFAULT_RPC_URL,
@@ -54,8 +61,10 @@ def init(
     profile: ProfileOption = None,
     memory_megabytes: Annotated[int, typer.Option(min=0, help="With auto: memory for weights and caches.")] = 0,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 chooses one.")] = "127.0.0.1:0",
-    ask: Annotated[str, typer.Option(help="Tokens per model token and block.")] = DEFAULT_ASK,
-    rpc: Annotated[str, typer.Option("--rpc")] = DEFAULT_RPC_URL,
+    ask: Annotated[
+        str, typer.Option(help="Tokens per model token and block; auto: it follows how busy the node is.")
+    ] = DEFAULT_ASK,
+    rpc: RpcOption = None,
     deployment: Annotated[Path, typer.Option()] = Path("deployments/31337.json"),
     owner: Annotated[str | None, typer.Option(help="The cold address that stakes and is paid.")] = None,
     dev_account: DevAccountOption = None,
@@ -67,14 +76,14 @@ def init(
     profile = profile or load_client_settings().profile
     model = model or DEFAULT_MODELS[profile]
     check_profile(model, profile)
-    values: dict[str, str | int] = {
+    values: dict[str, str | int | list[str]] = {
         "model": model.resolve().as_posix(),
         "profile": profile,
         "blocks": _checked(blocks, ModelSpec.from_folder(model)),
         "owner": _owner(owner, dev_account),
         "listen": listen,
         "ask": ask,
-        "rpc_url": rpc,
+        "rpc_url": rpc or [DEFAULT_RPC_URL],
         "deployment": deployment.resolve().as_posix(),
     }
     if memory_megabytes:
@@ -94,7 +103,7 @@ def _checked(blocks: str, spec: ModelSpec) -> str:
     return ",".join(map(str, spans))
 
 
-def _write_config(path: Path, values: dict[str, str | int]) -> None:
+def _write_config(path: Path, values: dict[str, str | int | list[str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".toml.new")
     draft.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
@@ -151,6 +160,9 @@ def _serve(settings: NodeSettings, wait: float, watch_stdin: bool) -> None:
 
 
 def _ready(serving: "Serving") -> None:
+    from node.lifetime import freeze_heap
+
+    freeze_heap()
     console.print(f"serving blocks {serving.blocks} in profile {serving.profile} at {serving.endpoint}", soft_wrap=True)
 
 
@@ -220,12 +232,20 @@ def drain(
 
 @app.command()
 def status(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Show whether the node runs, what is staked behind it and what it has earned and not collected."""
+    """Show whether the node runs, what is staked behind it, what it has earned and not collected, and its score."""
+    from node.cli.scores import root_text, score_text
     from node.money_view import node_status
+    from node.network import connect_node
+    from node.score_view import view_scores
 
-    view = node_status(load_node_settings(config))
+    settings = load_node_settings(config)
+    with console.status("asking the chain", spinner="line"):
+        network = connect_node(settings)
+        view, scores = node_status(settings, network), view_scores(network)
+    own = scores.of(to_address(settings.owner))
     if as_json:
-        print_json(view.as_json())
+        told = scores.as_json() | {"score": None if own is None else own.as_json()}
+        print_json(view.as_json() | {key: told[key] for key in ("epoch", "root", "score")})
         return
     rows = [
         ("process", str(view.pid) if view.pid else "not running"),
@@ -238,8 +258,15 @@ def status(config: ConfigOption, as_json: JsonOption = False) -> None:
         ("leaving", units(view.exiting)),
         ("held in vouchers, whole routes", units(view.held)),
         ("collectable now", units(view.collectable)),
+        ("epoch", str(scores.epoch)),
+        ("scores that count", root_text(scores)),
+        ("own score", score_text(own)),
+        ("settled, not ripe", units(view.ripening)),
+        ("transactions under way", ", ".join(f"{each.key[:30]} {each.state}" for each in view.sending) or "none"),
     ]
     console.print(make_table(f"Node {short(view.owner)}", ("what", "value"), rows))
+    columns = ("endpoint of the chain", "newest block", "age", "latency", "state")
+    console.print(make_table("Endpoints", columns, [each.row() for each in view.endpoints]))
 
 
 @app.command()

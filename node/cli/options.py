@@ -1,5 +1,6 @@
 """Options that several commands share, and what they resolve to."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,12 @@ from node.network import Network, connect
 from node.settings import NodeSettings, Profile, load_client_settings
 from sharding.profiles import EXACT_PROFILE
 
-RpcOption = Annotated[str | None, typer.Option("--rpc", help="JSON-RPC URL of the chain.", show_default=False)]
+RpcOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chain", "--rpc", help="JSON-RPC URL of the chain; several make up for each other.", show_default=False
+    ),
+]
 DeploymentOption = Annotated[
     Path | None, typer.Option("--deployment", help="Deployment file.", show_default="deployments/<chain id>.json")
 ]
@@ -42,10 +48,11 @@ ProfileOption = Annotated[
 WaitOption = Annotated[float, typer.Option("--wait", min=0, max=600, help="Seconds to wait for the chain.")]
 
 
-def load_network(rpc: str | None, deployment: Path | None, wait_seconds: float = 0.0) -> Network:
+def load_network(rpc: Sequence[str] | None, deployment: Path | None, wait_seconds: float = 0.0) -> Network:
     """Connect with what the options say, else the settings."""
     settings = load_client_settings()
-    return connect(rpc or settings.rpc_url, deployment or settings.deployment, wait_seconds)
+    urls, path = rpc or settings.chain_urls, deployment or settings.deployment
+    return connect(urls, path, wait_seconds, settings.max_head_age_seconds)
 
 
 def resolved_model(folder: Path, profile: Profile) -> Path:

@@ -201,7 +201,7 @@ def _node_json(seen: "NodeView", profiles: dict[str, str]) -> dict[str, object]:
     chain, record = seen.chain, seen.record
     told = {"queue": record.queue, "free_pages": record.free_pages, "draining": record.draining, "age": seen.age,
             "tokens_per_second": seen.tokens_per_second, "blocks": seen.blocks,
-            "phase": seen.phase} if record else None  # fmt: skip
+            "phase": seen.phase, "ask": str(seen.ask)} if record else None  # fmt: skip
     return {
         "node": chain.node, "blocks": str(chain.span), "ask": str(chain.ask), "staked": str(chain.bonded),
         "leaving": str(chain.exiting), "endpoint": chain.endpoint, "manifest": chain.manifest.hex(),
@@ -212,6 +212,6 @@ def _node_json(seen: "NodeView", profiles: dict[str, str]) -> dict[str, object]:
 def _node_row(seen: "NodeView", profiles: dict[str, str]) -> tuple[str, ...]:
     chain = seen.chain
     return (
-        short(chain.node), seen.blocks, units(chain.ask), units(chain.bonded), chain.endpoint,
+        short(chain.node), seen.blocks, units(seen.ask), units(chain.bonded), chain.endpoint,
         short(chain.manifest.hex()), profiles.get(chain.manifest.hex(), "-"), seen.load, seen.shown_age,
     )  # fmt: skip

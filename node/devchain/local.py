@@ -25,6 +25,8 @@ STOP_TIMEOUT_S = 5.0
 POLL_S = 0.01
 TAIL_BYTES = 4096
 FREE_PORT_TRIES = 3
+STATES_KEPT = 256
+"""States of past blocks that anvil can still be asked about. Blocks and logs are kept, all of them."""
 
 
 class LocalChain:
@@ -117,6 +119,10 @@ class LocalChain:
             return [sys.executable, "-m", "node.devchain", "--port", str(port), *watch]
         command = [str(self._anvil), "--port", str(port), "--silent", "--chain-id", str(CHAIN_ID), "--host", HOST]
         command += ["--hardfork", "prague"]  # the embedded chain's rules
+        command += [
+            "--prune-history",
+            str(STATES_KEPT),
+        ]  # else it writes every older state to disk: gigabytes in an hour
         return command if self._detach else [sys.executable, "-I", "-S", guard.__file__, *command]
 
     def _await_answer(self, process: "subprocess.Popen[bytes]", port: int, deadline: float) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks.gas import measure_gas
+from benchmarks.gas_acts import measure_gas
 from incentives.signing import LocalSigner
 from node.demo import CLIENT_ACCOUNT, bring_up
 from node.demo_nodes import DemoPlan, node_processes
@@ -39,6 +39,18 @@ from sharding.span import Span
 
 GREEDY = SamplingParams(0.0, 0, 1.0, 0)
 PROMPT = tuple(range(100, 132))
+GAS = {
+    "join": "join",
+    "join_first": "join_first",
+    "open": "fund_open",
+    "open_from_free": "open",
+    "settle": "settle_4",
+    "settle_first": "settle_4_first",
+    "settle_32": "settle_32",
+    "collect": "collect",
+    "collect_first": "collect_first",
+}
+"""This benchmark's names for the acts of `gas`."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,9 @@ def _measure(folder: Path, model: Path, options: argparse.Namespace, say: Callab
         logs = [node.settings.data_dir / LOG_FILE for node in nodes.nodes]
         rounds = run_loop(_rounds(network, model, folder, logs, options, say))
     with LocalChain(plan.chain) as chain:
-        gas = measure_gas(chain.url)
+        used = measure_gas(chain.url, batches=False)
         kind = chain.kind
+    gas = {ours: used[theirs] for ours, theirs in GAS.items()}
     return _figures(rounds, options, setup, gas, kind)
 
 

@@ -2,16 +2,17 @@
 
 A random Llama of 6 x 512 (context 512, so that the trace's lengths are an eighth of the data set's) over two node processes in
 the exact profile, with every setting of node.toml as it comes; one client process with four accounts, whose channels are funded
-before anything is measured, and whose first prompts fill the nodes' caches with remembered prefixes, as they are after a day:
-memory that grows later is a leak. First the capacity, in a closed loop: so many workers that nothing idles each send the next
-request of the mix when their last is answered; capacity is the answers' tokens per second over the mean tokens of an answer. Then
-the traces, each as long in time as the others, each on an idle network.
+before anything is measured, and whose first prompts, in every place that there is, fill the nodes' caches with remembered
+prefixes, as they are after a day: memory that grows later is a leak. First the capacity, in a closed loop: so many workers that
+nothing idles each send the next request of the mix when their last is answered; capacity is the answers' tokens per second over
+the mean tokens of an answer. Then the traces, each as long in time as the others, each on an idle network.
 
 A request is accepted when its session is open, busy when a stage said so and no session was opened, completed when all its tokens
 came, and lost in every other case: accepted and not completed, refused for another reason, or silent. Times count from when it
-was to arrive, so that a client that is late is no excuse. Goodput is tokens per second that came within the trace's time, of
-completed requests whose first token came within two seconds and whose further ones took at most 200 ms each on average. Memory is
-the nodes' resident memory together, a line fitted by least squares to samples of the 2x phase after its first fifth.
+was to arrive, so that a client that is late is no excuse. Goodput is tokens per second that came within the trace's time after
+its first fifth, in which an idle network fills up, of completed requests whose first token came within two seconds and whose
+further ones took at most 200 ms each on average. Memory is the nodes' resident memory together, a line fitted by least squares
+to samples of the 2x phase after its first fifth.
 """
 
 import argparse
@@ -22,15 +23,13 @@ import random
 import statistics
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
+from benchmarks.load_figures import WARM_UP_SHARE, Outcome, Phase, load_figures, phase_figures
 from benchmarks.stage_network import StageNetwork, StagePlan, running_stages
 from benchmarks.trace import Request as Arrival
 from benchmarks.trace import TraceShape, make_trace
@@ -55,9 +54,10 @@ CHANNELS_EACH = 16
 """As many sessions as a node lets one client have."""
 CHANNEL_FUNDS = ONE
 WORKERS = 32
-FIRST_SECONDS, EACH_SECONDS = 2.0, 0.2
+FILLERS = len(CLIENT_ACCOUNTS) * CHANNELS_EACH
+"""As many as a node has places."""
+FILL_TOKENS = 16
 ANSWER_SECONDS = 120.0
-WARM_UP_SHARE = 0.2
 RSS_EVERY_SECONDS = 0.25
 FILL_SEED = 10**9
 SHAPE = RandomShape(
@@ -69,44 +69,6 @@ CACHE_BYTES_PER_POSITION = SHAPE.num_hidden_layers // STAGES * SHAPE.num_key_val
 """On one node: a key and a value per head, of 64 numbers of two bytes with an exponent."""
 
 Say = Callable[[str], None]
-End = Literal["completed", "busy", "lost"]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of one request. Moments by time.perf_counter()."""
-
-    wanted: int
-    arrived: float
-    opened: float | None = None
-    tokens: list[float] = field(default_factory=list)
-    end: End = "lost"
-    reason: str = "unanswered"
-
-    @property
-    def first_seconds(self) -> float:
-        return self.tokens[0] - self.arrived
-
-    @property
-    def each_seconds(self) -> float:
-        """Of a token after the first, on average."""
-        return (self.tokens[-1] - self.tokens[0]) / max(1, len(self.tokens) - 1)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it was answered in time."""
-        return self.end == "completed" and self.first_seconds < FIRST_SECONDS and self.each_seconds < EACH_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A trace's outcomes. samples: moments and resident bytes."""
-
-    began: float
-    ended: float
-    """When the last request was to arrive."""
-    outcomes: tuple[Outcome, ...]
-    samples: tuple[tuple[float, int], ...]
 
 
 def run(arguments: Sequence[str], say: Say) -> dict[str, object]:
@@ -141,8 +103,8 @@ async def _measure(
             count = max(2, round(load * capacity * options.seconds) + 1)
             trace = make_trace(TraceShape(load * capacity, SHAPE.max_position_embeddings, count, options.seed))
             phases[load] = await driver.open_loop(trace)
-            say(f"{load}x: {_phase_figures(phases[load])}")
-    return _figures(phases) | {"capacity_requests_per_s": round(capacity, 3), "seconds": options.seconds}
+            say(f"{load}x: {phase_figures(phases[load])}")
+    return load_figures(phases) | {"capacity_requests_per_s": round(capacity, 3), "seconds": options.seconds}
 
 
 @asynccontextmanager
@@ -172,10 +134,10 @@ async def _fund(client: Client, driver: "Driver") -> None:
 async def _fill(driver: "Driver", cache_bytes: int) -> None:
     """Long prompts, until each node remembers as many pages of prefixes as its cache has: what grows after that is a leak."""
     pages = cache_bytes // (CACHE_BYTES_PER_POSITION * PAGE_POSITIONS)
-    length = SHAPE.max_position_embeddings - 2
-    count = pages // (length // PAGE_POSITIONS) + WORKERS  # only full pages are remembered
-    prompts = (Arrival(0.0, length, 2, FILL_SEED + number) for number in range(count))
-    await driver.closed_loop(prompts, math.inf)
+    length = SHAPE.max_position_embeddings - FILL_TOKENS
+    count = 2 * (pages // (length // PAGE_POSITIONS) + FILLERS)  # only full pages are remembered; some are told busy
+    prompts = (Arrival(0.0, length, FILL_TOKENS, FILL_SEED + number) for number in range(count))
+    await driver.closed_loop(prompts, math.inf, FILLERS)
 
 
 async def _capacity(driver: "Driver", options: argparse.Namespace) -> float:
@@ -215,15 +177,15 @@ class Driver:
         await asyncio.sleep(max(0.0, moment - time.perf_counter()))
         return await self._answer(moment, arrival)
 
-    async def closed_loop(self, mix: Iterable[Arrival], ends: float) -> list[Outcome]:
-        """WORKERS requests at any time until there are no more, none begun after `ends`."""
+    async def closed_loop(self, mix: Iterable[Arrival], ends: float, workers: int = WORKERS) -> list[Outcome]:
+        """So many requests at any time until there are no more, none begun after `ends`."""
         waiting, outcomes = iter(mix), list[Outcome]()
 
         async def work() -> None:
             while time.perf_counter() < ends and (arrival := next(waiting, None)) is not None:
                 outcomes.append(await self._answer(time.perf_counter(), arrival))
 
-        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        await asyncio.gather(*(work() for _ in range(workers)))
         return outcomes
 
     async def _answer(self, moment: float, arrival: Arrival) -> Outcome:
@@ -254,61 +216,3 @@ class Driver:
         while True:
             samples.append((time.perf_counter(), sum(each.memory_info().rss for each in self._processes)))
             await asyncio.sleep(RSS_EVERY_SECONDS)
-
-
-def _figures(phases: dict[float, Phase]) -> dict[str, object]:
-    figures = {load: _phase_figures(phase) for load, phase in phases.items()}
-    peak = max(_goodput(phase) for phase in phases.values())
-    last = phases[max(phases)]
-    return {
-        "lost": sum(each.end == "lost" for phase in phases.values() for each in phase.outcomes),
-        f"goodput_{max(phases):g}x": round(_goodput(last) / peak, 3) if peak else 0.0,
-        "rss_slope_mb_per_min": round(_slope(last), 2),
-        "loads": {f"{load:g}x": each for load, each in figures.items()},
-    }
-
-
-def _phase_figures(phase: Phase) -> dict[str, object]:
-    outcomes = phase.outcomes
-    ends = Counter(each.end for each in outcomes)
-    answered = [each for each in outcomes if each.tokens]
-    gaps = [b - a for each in answered for a, b in itertools.pairwise(each.tokens)]
-    return {
-        "requests": len(outcomes),
-        "accepted": round(sum(each.opened is not None for each in outcomes) / len(outcomes), 3),
-        "completed": ends["completed"],
-        "busy": ends["busy"],
-        "lost": ends["lost"],
-        "good": sum(each.is_good for each in outcomes),
-        "goodput_tokens_per_s": round(_goodput(phase), 1),
-        "open_ms": _percentiles([each.opened - each.arrived for each in outcomes if each.opened is not None]),
-        "first_token_ms": _percentiles([each.first_seconds for each in answered]),
-        "between_tokens_ms": _percentiles(gaps),
-        "reasons": Counter(each.reason[:80] for each in outcomes if each.reason).most_common(5),
-        "rss_mb": [round(bytes_ / 1e6) for _, bytes_ in (phase.samples[0], phase.samples[-1])],
-        "rss_slope_mb_per_min": round(_slope(phase), 2),
-    }
-
-
-def _goodput(phase: Phase) -> float:
-    """Tokens per second."""
-    good = (at for each in phase.outcomes if each.is_good for at in each.tokens)
-    return sum(at <= phase.ended for at in good) / (phase.ended - phase.began)
-
-
-def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Milliseconds."""
-    if len(seconds) < 2:
-        return {}
-    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
-    return {"p50": round(1000 * cuts[49], 1), "p99": round(1000 * cuts[98], 1)}
-
-
-def _slope(phase: Phase) -> float:
-    """Megabytes a minute."""
-    warm = phase.began + WARM_UP_SHARE * (phase.ended - phase.began)
-    samples = [(at, size) for at, size in phase.samples if warm <= at <= phase.ended]
-    if len(samples) < 2:
-        return 0.0
-    times, sizes = zip(*samples, strict=True)
-    return statistics.linear_regression(times, sizes).slope * 60 / 1e6

@@ -8,13 +8,14 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.delay_proxy import DelayProxy
 from incentives.chain import Web3Chain
-from incentives.deploy import SuiteParams, deploy_suite
+from incentives.deploy import LOCAL_TESTNET, deploy_suite
+from incentives.epochs import Clocks
 from incentives.signing import LocalSigner
 from incentives.units import ONE
 from node.demo import CLIENT_ACCOUNT, CLIENT_TOKENS, await_serving, stake_all
@@ -27,7 +28,9 @@ from node.settings import Profile, load_node_settings
 from sharding.span import Span
 from sharding.spec import ModelSpec
 
-PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=3600, close_delay_s=3600)
+CLOCKS = Clocks(1_800, 180, 480, 360, 360, 25_200)
+"""Long enough that no epoch ends within a run."""
+PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, unbonding_s=3600, close_delay_s=3600, clocks=CLOCKS)
 
 Value = str | int | float | bool
 

@@ -1,7 +1,7 @@
 """The compiled library as Python sees it: its structures, its calls, and what its faults are named."""
 
 import ctypes
-from ctypes import POINTER, Structure, c_int, c_int8, c_int16, c_int32, c_int64, c_uint8, c_uint32, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_int, c_int8, c_int16, c_int32, c_int64, c_uint8, c_uint32, c_void_p
 from functools import cache
 from typing import Any
 
@@ -86,6 +86,7 @@ def library() -> Any:
                                  place, count, place, c_int, POINTER(FailureStruct)]),
         "tally_embed": (c_int, [place, place, place, c_int, c_int, place, count, place, POINTER(FailureStruct)]),
         "tally_corrections": (None, [place, count, count, place]),
+        "tally_pieces_root": (c_int, [place, count, count, count, c_char_p]),
         "tally_product": (c_int, [c_void_p, POINTER(MatrixStruct), place, count, place, c_int]),
     }  # fmt: skip
     for name, (result, arguments) in calls.items():

@@ -58,6 +58,12 @@ def bounded(operation: str, arguments: tuple[int, ...], value: int, limit: int =
     return Step(operation, arguments, (value,))
 
 
+def twice(name: str, arguments: tuple[int, ...], value: int) -> Steps:
+    """An element with its bound, and the value before it."""
+    yield bounded(f"{name}Element", arguments, value)
+    yield Step(f"{name}Value", arguments, (value,))
+
+
 def _rsh(case: Case) -> Steps:
     yield Step("rsh", (case["a"], case["s"]), (case["result"],))
     yield Step("bits", (abs(case["a"]),), (abs(case["a"]).bit_length(),))
@@ -103,7 +109,7 @@ def _norm(case: Case) -> Steps:
 def _head_norm(case: Case) -> Steps:
     for head in case["y"]:
         for n, gain in zip(witness.norm(head, case["E0"]).n, case["G"], strict=True):
-            yield bounded("headNormElement", (n, gain, case["c"]), witness.rsh(n * gain, 4 + case["c"]))
+            yield from twice("headNorm", (n, gain, case["c"]), witness.rsh(n * gain, 4 + case["c"]))
 
 
 def _project(case: Case) -> Steps:
@@ -118,7 +124,7 @@ def _project(case: Case) -> Steps:
         if p >= 0:
             acc = witness.dot(row, case["x"])
             value = (witness.rsh(acc * scale, p) if p < 63 else 0) + b
-            yield bounded("projectElement", (acc, scale, p, b), value)
+            yield from twice("project", (acc, scale, p, b), value)
 
 
 def _rotate(case: Case) -> Steps:
@@ -165,12 +171,12 @@ def _attend(case: Case) -> Steps:
 def _gate(case: Case) -> Steps:
     arguments = case["g"], case["u"]
     if "error" not in case:
-        yield Step("gateElement", arguments, (case["h"],))
+        yield from twice("gate", arguments, case["h"])
         return
     try:
         witness.gate(*arguments)
     except witness.Refused as refusal:
-        yield bounded("gateElement", arguments, refusal.value)
+        yield from twice("gate", arguments, refusal.value)
 
 
 def _add(case: Case) -> Steps:
@@ -182,7 +188,7 @@ def _add(case: Case) -> Steps:
 def _embed(case: Case) -> Steps:
     for w, column in zip(case["w"], case["C"], strict=True):
         value = witness.rsh(w * column * case["M"], case["s"]) if case["s"] < 63 else 0
-        yield bounded("embedElement", (w, column, case["M"], case["s"]), value)
+        yield from twice("embed", (w, column, case["M"], case["s"]), value)
 
 
 def _noise_key(case: Case) -> Steps:

@@ -34,10 +34,10 @@ def test_what_runs_on_the_chain_is_the_artifact(world: World) -> None:
 
 
 def test_immutables_are_blank_in_the_artifact() -> None:
-    """Where the constructor fills something in, the artifact has zeros, and there is always something to fill in."""
+    """Where the constructor fills something in, the artifact has zeros, and these have nothing to fill in."""
     for name in CONTRACT_NAMES:
         artifact = load_artifact(name)
-        assert artifact.immutables
+        assert bool(artifact.immutables) is (name not in ("Models", "Rulebook", "Bench"))
         for start, length in artifact.immutables:
             assert not any(artifact.deployed_bytecode[start : start + length])
 
@@ -78,7 +78,7 @@ def test_tuples_are_spelled_out_in_signatures() -> None:
 @pytest.mark.parametrize("name", ["Vault", "", "../Token", "token"])
 def test_only_the_suites_contracts_can_be_loaded(name: str) -> None:
     """The error says which there are."""
-    with pytest.raises(ArtifactMissing, match="Token, Stakes, Court, Channels") as caught:
+    with pytest.raises(ArtifactMissing, match=", ".join(CONTRACT_NAMES)) as caught:
         load_artifact(name)
     assert caught.value.name == name
 

@@ -83,6 +83,7 @@ def test_a_reclaimed_channel_is_dead_for_ever(world: World, key: ChannelKey) -> 
         assert world.refusal(PAYER, world.channels, *call, astuple(key)) == dead
     for fn in ("open", "depositAndOpen"):
         assert world.refusal(PAYER, world.channels, fn, astuple(key), 50) == dead
+    world.ripen()
     world.send(STRANGER, world.channels, "collect", list(WORDS), 0)
 
 

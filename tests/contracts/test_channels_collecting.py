@@ -10,9 +10,10 @@ NODES = tuple(hot(f"node {i}").address for i in range(4))
 
 
 def _settled(world: World, words: Sequence[bytes], amount: int) -> bytes:
-    """Pays `amount` into the pot of the words; returns their hash."""
+    """Pays `amount` into the pot of the words, and lets it ripen; returns their hash."""
     key = world.channel(PAYER, SIGNER, words, amount, salt=amount.to_bytes(32, "big"))
     world.send(STRANGER, world.channels, "settle", *world.voucher(SIGNER, key, amount))
+    world.ripen()
     return key.payees
 
 
@@ -112,6 +113,7 @@ def test_the_whole_of_the_greatest_pot_is_collected(world: World) -> None:
     for salt in (WORK, WORK[::-1]):
         key = world.channel(PAYER, SIGNER, words, 2**96 - 1, salt)
         world.send(STRANGER, world.channels, "settle", *world.voucher(SIGNER, key, 2**96 - 1))
+    world.ripen()
     world.send(STRANGER, world.channels, "collect", words, 0)
     assert world.balance(NODES[0]) == 2**97 - 2
 

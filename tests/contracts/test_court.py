@@ -12,6 +12,7 @@ from tests.contracts.world import (
     MIN_STAKE,
     PEER,
     UNBONDING,
+    ZERO,
     Refusal,
     World,
     dev,
@@ -44,7 +45,7 @@ def _signed(world: World, receipt: Receipt, signer: Signer, domain: Domain | Non
 
 def _proof(world: World, other: Receipt, signer: Signer = SIGNER, second: Signer | None = None) -> tuple[Any, ...]:
     signed = _signed(world, RECEIPT, signer) + _signed(world, other, second or signer)
-    return (world.court, "proveEquivocation", *signed)
+    return (world.court, "proveEquivocation", *signed, ZERO)
 
 
 def _refused(world: World, *proof: Any) -> Refusal:
@@ -64,10 +65,11 @@ def test_two_receipts_for_one_slot_cost_the_whole_stake(joined: World) -> None:
             "route": RECEIPT.route,
             "stage": 1,
             "chunk": 2,
-            "burnt": STAKE,
+            "taken": STAKE,
         },
     )
     assert joined.stake(OWNER)[:4] == (0, SIGNER.address, 0, 0)
+    joined.send(REPORTER, joined.stakes, "payOut", GRAVE)
     assert joined.balance(GRAVE) == grave + STAKE
     assert joined.balance(REPORTER.address) == reporter
     assert joined.balance(joined.stakes.address) == joined.stake(BYSTANDER)[0] == MIN_STAKE
@@ -111,7 +113,7 @@ def test_signatures_for_another_court_or_chain_prove_nothing(joined: World) -> N
     other = replace(RECEIPT, out_root=ROOTS[7])
     for domain in (Domain(1, joined.court.address), Domain(31337, joined.stakes.address)):
         signed = _signed(joined, RECEIPT, SIGNER, domain) + _signed(joined, other, SIGNER, domain)
-        assert _refused(joined, joined.court, "proveEquivocation", *signed) == NOT_EQUIVOCATION
+        assert _refused(joined, joined.court, "proveEquivocation", *signed, ZERO) == NOT_EQUIVOCATION
 
 
 def test_rotation_is_no_escape(joined: World) -> None:
@@ -127,7 +129,7 @@ def test_stake_is_liable_until_the_withdrawal_itself(joined: World) -> None:
     other = replace(RECEIPT, out_root=ROOTS[7])
     joined.send(OWNER, joined.stakes, "exit", STAKE)
     joined.pass_time(10 * UNBONDING)
-    assert joined.send(REPORTER, *_proof(joined, other)).logs[0].args["burnt"] == STAKE
+    assert joined.send(REPORTER, *_proof(joined, other)).logs[0].args["taken"] == STAKE
     assert joined.refusal(OWNER, joined.stakes, "withdraw") == ("NothingExiting", (OWNER.address,))
 
 
@@ -140,14 +142,14 @@ def test_after_the_withdrawal_there_is_nothing_to_take_until_the_node_returns(jo
     assert _refused(joined, *proof) == ("NothingToSlash", (OWNER.address,))
     for _ in range(2):
         joined.join(OWNER, SIGNER, MIN_STAKE)
-        assert joined.send(REPORTER, *proof).logs[0].args["burnt"] == MIN_STAKE
+        assert joined.send(REPORTER, *proof).logs[0].args["taken"] == MIN_STAKE
 
 
 def test_the_order_of_the_receipts_does_not_matter(joined: World) -> None:
     """Either may come first; the node itself may bring them, and burns its own stake."""
     other = replace(RECEIPT, kv_root=ROOTS[7])
     signed = _signed(joined, other, SIGNER) + _signed(joined, RECEIPT, SIGNER)
-    joined.send(OWNER, joined.court, "proveEquivocation", *signed)
+    joined.send(OWNER, joined.court, "proveEquivocation", *signed, ZERO)
     assert joined.stake(OWNER)[0] == 0
 
 
@@ -157,3 +159,11 @@ def test_the_receipt_digest_is_the_one_that_python_signs(world: World) -> None:
     for receipt in (RECEIPT, widest, Receipt(bytes(32), 0, 0, 0, 0, *([bytes(32)] * 4))):
         digest = world.view(world.court, "receiptDigest", astuple(receipt))
         assert digest == receipt.digest(world.domain(world.court))
+
+
+def test_a_finder_without_a_ripe_commitment_is_refused(joined: World) -> None:
+    """The proof counts, and who brings it for nobody takes the stake all the same."""
+    *call, _ = _proof(joined, replace(RECEIPT, out_root=ROOTS[7]))
+    assert joined.refusal(REPORTER, *call, REPORTER.address)[0] == "CommitmentNotRipe"
+    joined.send(REPORTER, *call, ZERO)
+    assert joined.stake(OWNER)[0] == 0

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.world import MIN_STAKE, PEER, UNBONDING, WORK, World, dev, hot, word
+from tests.contracts.refunds import convict, refunding, session_of
+from tests.contracts.world import MIN_STAKE, PEER, UNBONDING, WORK, ZERO, World, dev, hot, word
 from verification.receipts import Receipt
 
 OWNER, SECOND, PAYER, NEWCOMER, STRANGER = dev(1), dev(2), dev(4), dev(6), dev(9)
@@ -26,16 +27,18 @@ BUDGET = {
     "cancel exit": 29_500,
     "withdraw": 40_000,
     "rotate": 60_000,
-    "prove equivocation": 91_000,
+    "prove equivocation": 81_000,
     "deposit": 49_500,
     "fund and open": 70_000,
     "open from free": 56_000,
-    "settle, first of a route": 60_000,
+    "settle, first of a route": 61_000,
+    "settle, first of a window": 44_000,
     "settle, again": 43_000,
     "collect, first": 85_000,
     "collect, again": 50_500,
-    "close": 31_500,
-    "reclaim": 37_500,
+    "close": 53_500,
+    "reclaim": 38_000,
+    "refund": 130_000,
 }
 
 
@@ -72,7 +75,7 @@ def test_staking_stays_within_its_budget(world: World) -> None:
         receipt = Receipt(PEER, 1, 2, 32, 48, PEER, PEER, PEER, root)
         signature = SIGNER.sign_digest(receipt.digest(world.domain(world.court)))
         proof += [astuple(receipt), signature[:32], signature[32:]]
-    spent["prove equivocation"] = world.send(STRANGER, world.court, "proveEquivocation", *proof).gas_used
+    spent["prove equivocation"] = world.send(STRANGER, world.court, "proveEquivocation", *proof, ZERO).gas_used
     _check(spent)
 
 
@@ -90,8 +93,15 @@ def test_paying_stays_within_its_budget(world: World) -> None:
     spent["settle, first of a route"] = world.send(
         STRANGER, channels, "settle", *world.voucher(CLIENT, key, part)
     ).gas_used
+    world.ripen()
     spent["collect, first"] = world.send(STRANGER, channels, "collect", ROUTE_OF_4, 1).gas_used
-    spent["settle, again"] = world.send(STRANGER, channels, "settle", *world.voucher(CLIENT, key, 2 * part)).gas_used
+    for name, cumulative in (("settle, first of a window", part + part // 2), ("settle, again", 2 * part)):
+        spent[name] = world.send(STRANGER, channels, "settle", *world.voucher(CLIENT, key, cumulative)).gas_used
+    route, guilty = session_of(world, key), hot("node 2").address
+    convict(world, route, guilty)
+    call = refunding(world, CLIENT, key, ROUTE_OF_4, 2, route, 2 * part, part)
+    spent["refund"] = world.send(STRANGER, channels, "refund", *call).gas_used
+    world.ripen()
     spent["collect, again"] = world.send(STRANGER, channels, "collect", ROUTE_OF_4, 1).gas_used
     spent["close"] = world.send(PAYER, channels, "close", astuple(key)).gas_used
     world.pass_time(UNBONDING)
@@ -112,5 +122,10 @@ def test_a_settlement_costs_the_same_for_4_nodes_and_for_32(world: World) -> Non
 
 def test_every_contract_is_small(world: World) -> None:
     """Far below the 24,576 bytes that a chain accepts."""
-    for contract in (world.token, world.stakes, world.court, world.channels):
-        assert 0 < len(world.chain.code(contract.address)) < 10_000
+    for contract, limit in (
+        (world.token, 10_000),
+        (world.stakes, 10_000),
+        (world.court, 18_000),
+        (world.channels, 14_500),
+    ):
+        assert 0 < len(world.chain.code(contract.address)) < limit

@@ -11,7 +11,7 @@ from incentives.chain import Web3Chain
 from incentives.signing import GROUP_ORDER, LocalSigner, split_signature
 from sharding.hashing import keccak256
 from tests.conftest import ask
-from tests.contracts.world import DEADLINE, MIN_STAKE, PEER, Words, World, dev, hot, word
+from tests.contracts.world import DEADLINE, MIN_STAKE, PEER, ZERO, Words, World, dev, hot, word
 from verification.receipts import Receipt
 from verification.typed_data import Domain
 
@@ -50,7 +50,7 @@ def test_the_court_hears_no_high_s(world: World) -> None:
     signer, words = _key_for(receipt.digest(world.domain(world.court)), HIGHEST_S + 1)
     other = Receipt(PEER, 0, 0, 0, 16, PEER, PEER, PEER, bytes(32))
     signed = split_signature(signer.sign_digest(other.digest(world.domain(world.court))))
-    call = world.court, "proveEquivocation", astuple(receipt), *words, astuple(other), *signed
+    call = world.court, "proveEquivocation", astuple(receipt), *words, astuple(other), *signed, ZERO
     assert world.refusal(STRANGER, *call) == INVALID
 
 
@@ -73,7 +73,7 @@ def test_broken_signatures_are_refused_everywhere(world: World) -> None:
         assert world.refusal(STRANGER, *settle) == INVALID
         assert world.refusal(OWNER, *_join(world, hot("signer"), (r, vs))) == INVALID
         if vs != flipped:  # the Court takes any key's word, so the mirrored one is merely another key
-            call = world.court, "proveEquivocation", receipt, r, vs, other, r, vs
+            call = world.court, "proveEquivocation", receipt, r, vs, other, r, vs, ZERO
             assert world.refusal(STRANGER, *call) == INVALID
 
 

@@ -6,68 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.world import GAS, GRAVE, MIN_STAKE, PEER, UNBONDING, WEALTH, World, dev, hot
+from tests.contracts.stakes_model import Node
+from tests.contracts.world import GAS, GRAVE, MAX_FEE, MIN_STAKE, PEER, ZERO, World, dev, hot
 
 OWNERS = tuple(dev(i) for i in (1, 2, 3))
-JUDGE = dev(9)
-ACTS = ("join", "join", "join", "addStake", "exit", "exit", "cancelExit", "withdraw", "withdraw", "slash")
-
-
-@dataclass
-class Node:
-    """One node's stake; every act returns the name of its refusal, or "" when it is done."""
-
-    bonded: int = 0
-    exiting: int = 0
-    exit_at: int = 0
-    paid_in: int = 0
-    paid_out: int = 0
-    burnt: int = 0
-
-    def join(self, amount: int, _now: int) -> str:
-        if self.bonded or self.exiting or amount < MIN_STAKE:
-            return "AlreadyJoined" if self.bonded else "ExitPending" if self.exiting else "StakeTooLow"
-        self.bonded = amount
-        self.paid_in += amount
-        return ""
-
-    def add_stake(self, amount: int, _now: int) -> str:
-        if not self.bonded or self.bonded + amount < MIN_STAKE:
-            return "StakeTooLow" if self.bonded else "NotJoined"
-        self.bonded += amount
-        self.paid_in += amount
-        return ""
-
-    def exit(self, amount: int, now: int) -> str:
-        rest = self.bonded - amount
-        if not self.bonded or rest < 0 or 0 < rest < MIN_STAKE:
-            return "NotJoined" if not self.bonded else "StakeShort" if rest < 0 else "StakeTooLow"
-        self.bonded, self.exiting, self.exit_at = rest, self.exiting + amount, now + UNBONDING
-        return ""
-
-    def cancel_exit(self, _amount: int, _now: int) -> str:
-        if not self.exiting or self.bonded + self.exiting < MIN_STAKE:
-            return "StakeTooLow" if self.exiting else "NothingExiting"
-        self.bonded, self.exiting, self.exit_at = self.bonded + self.exiting, 0, 0
-        return ""
-
-    def withdraw(self, _amount: int, now: int) -> str:
-        if not self.exiting or now < self.exit_at:
-            return "ExitNotReady" if self.exiting else "NothingExiting"
-        self.paid_out += self.exiting
-        self.exiting = self.exit_at = 0
-        return ""
-
-    def slash(self, bps: int) -> str:
-        burnt = -(-(self.bonded + self.exiting) * bps // 10_000)
-        if not burnt:
-            return "NothingToSlash"
-        from_exiting = min(burnt, self.exiting)
-        self.exiting -= from_exiting
-        self.bonded -= burnt - from_exiting
-        self.exit_at = self.exit_at if self.exiting else 0
-        self.burnt += burnt
-        return ""
+JUDGE, FINDER = dev(9), dev(8).address
+ACTS = ("join", "join", "join", "addStake", "exit", "exit", "cancelExit", "withdraw", "withdraw", "slash", "payOut")
 
 
 @dataclass
@@ -78,7 +22,13 @@ class Play:
     dice: random.Random
     now: int
     grave: int
+    owed: dict[str, int] = field(default_factory=lambda: {GRAVE: 0, FINDER: 0})
+    paid: dict[str, int] = field(default_factory=lambda: {GRAVE: 0, FINDER: 0})
     nodes: tuple[Node, ...] = field(default_factory=lambda: (Node(), Node(), Node()))
+
+    def __post_init__(self) -> None:
+        self.wealth = [self.world.balance(owner.address) for owner in OWNERS]
+        self.before = {account: self.world.balance(account) for account in (GRAVE, FINDER)}
 
     def step(self) -> str:
         self.now += 300
@@ -88,8 +38,16 @@ class Play:
         amount = self.dice.choice((1, MIN_STAKE - 1, MIN_STAKE, 301, 301, 5_000, 5_000))
         stakes = self.world.stakes
         if act == "slash":
-            bps = self.dice.choice((1, 500, 3_000, 10_000))
-            return self.act(node.slash(bps), JUDGE, self.world.court, "slash", stakes.address, owner.address, bps)
+            bps, finder = self.dice.choice((1, 500, 3_000, 10_000)), self.dice.choice((ZERO, FINDER))
+            before, refusal = node.taken, node.slash(bps)
+            self.owe(node.taken - before, finder)
+            return self.act(refusal, JUDGE, self.world.court, "slash", stakes.address, owner.address, bps, finder)
+        if act == "payOut":
+            account = self.dice.choice((GRAVE, FINDER))
+            refusal = "" if self.owed[account] else "NothingOwed"
+            self.paid[account] += self.owed[account]
+            self.owed[account] = 0
+            return self.act(refusal, JUDGE, stakes, "payOut", account)
         if act == "join":
             signer = hot(f"signer {number}")
             consent = self.world.consent(owner, signer)
@@ -99,24 +57,33 @@ class Play:
         refusal = getattr(node, {"addStake": "add_stake", "cancelExit": "cancel_exit"}.get(act, act))(amount, self.now)
         return self.act(refusal, owner, stakes, act, *([amount] if act in ("addStake", "exit") else []))
 
+    def owe(self, taken: int, finder: str) -> None:
+        """A finder's three tenths, at most MAX_FEE; the rest is the grave's."""
+        fee = min(taken * 3 // 10, MAX_FEE) if finder == FINDER else 0
+        self.owed[FINDER] += fee
+        self.owed[GRAVE] += taken - fee
+
     def act(self, refusal: str, *call: Any) -> str:
         """Does the same on the chain: a refusal is mined as well, so that time passes alike."""
         if refusal:
             assert self.world.refusal(*call, gas=GAS)[0] == refusal
         else:
             self.world.send(*call, gas=GAS)
-        held = sum(node.bonded + node.exiting for node in self.nodes)
+        held = sum(node.bonded + node.exiting for node in self.nodes) + sum(self.owed.values())
         assert self.world.balance(self.world.stakes.address) == held, call
         return refusal
 
     def compare(self) -> None:
-        """Every record; and what came in is bonded, leaving, paid out or burnt."""
-        for node, owner in zip(self.nodes, OWNERS, strict=True):
+        """Every record; and what came in is bonded, leaving, paid out or taken; what was taken is owed or paid."""
+        for node, owner, wealth in zip(self.nodes, OWNERS, self.wealth, strict=True):
             bonded, _, exiting, exit_at, _ = self.world.stake(owner)
             assert (bonded, exiting, exit_at) == (node.bonded, node.exiting, node.exit_at)
-            assert node.paid_in == node.bonded + node.exiting + node.paid_out + node.burnt
-            assert self.world.balance(owner.address) == WEALTH - node.paid_in + node.paid_out
-        assert self.world.balance(GRAVE) - self.grave == sum(node.burnt for node in self.nodes)
+            assert node.paid_in == node.bonded + node.exiting + node.paid_out + node.taken
+            assert self.world.balance(owner.address) == wealth - node.paid_in + node.paid_out
+        for account, amount in self.owed.items():
+            assert self.world.view(self.world.stakes, "owedTo", account) == amount
+            assert self.world.balance(account) - self.before[account] == self.paid[account]
+        assert sum(node.taken for node in self.nodes) == sum(self.owed.values()) + sum(self.paid.values())
 
 
 @pytest.mark.parametrize("seed", [1, 3])

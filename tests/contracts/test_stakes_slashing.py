@@ -12,6 +12,7 @@ from tests.contracts.world import (
     MIN_STAKE,
     PEER,
     UNBONDING,
+    ZERO,
     World,
     dev,
     hot,
@@ -32,11 +33,11 @@ def judged(lenient: World, chain_snapshot: str) -> World:
 
 def _try(world: World, bps: int) -> int:
     """What a slash would burn."""
-    return int(world.view(world.court, "slash", world.stakes.address, OWNER.address, bps))
+    return int(world.view(world.court, "slash", world.stakes.address, OWNER.address, bps, ZERO))
 
 
 def _slash(world: World, bps: int) -> Event:
-    block = world.send(STRANGER, world.court, "slash", world.stakes.address, OWNER.address, bps).block
+    block = world.send(STRANGER, world.court, "slash", world.stakes.address, OWNER.address, bps, ZERO).block
     (event,) = world.chain.events(world.stakes, "Slashed", block)
     return event
 
@@ -48,11 +49,14 @@ def test_a_slash_rounds_up_and_stops_at_the_whole(judged: World) -> None:
 
 
 def test_what_is_slashed_is_burnt(judged: World) -> None:
-    """It goes where nobody has a key; the rest stays, and everybody else's."""
+    """Whenever anybody wants to: it goes where nobody has a key; the rest stays, and everybody else's."""
     grave, held = judged.balance(GRAVE), judged.balance(judged.stakes.address)
     event = _slash(judged, 3000)
-    assert dict(event.args) == {"node": OWNER.address, "exiting": 0, "bonded": 301}
+    assert dict(event.args) == {"node": OWNER.address, "finder": ZERO, "exiting": 0, "bonded": 301, "fee": 0}
     assert judged.stake(OWNER)[0] == STAKE - 301
+    assert judged.balance(judged.stakes.address) == held
+    assert judged.view(judged.stakes, "owedTo", GRAVE) == 301
+    judged.send(STRANGER, judged.stakes, "payOut", GRAVE)
     assert judged.balance(GRAVE) - grave == 301 == held - judged.balance(judged.stakes.address)
     assert judged.stake(BYSTANDER)[0] == MIN_STAKE
 
@@ -74,24 +78,24 @@ def test_repeated_slashes_end_with_nothing(judged: World) -> None:
     for bps, left in ((5000, 500), (5000, 250), (9960, 1), (1, 0)):
         _slash(judged, bps)
         assert judged.stake(OWNER)[0] == left
-    assert judged.refusal(STRANGER, judged.court, "slash", judged.stakes.address, OWNER.address, 1) == (
+    assert judged.refusal(STRANGER, judged.court, "slash", judged.stakes.address, OWNER.address, 1, ZERO) == (
         "NothingToSlash",
         (OWNER.address,),
     )
-    assert judged.balance(judged.stakes.address) == MIN_STAKE
+    assert judged.balance(judged.stakes.address) == MIN_STAKE + judged.view(judged.stakes, "owedTo", GRAVE)
 
 
 def test_a_slash_of_nothing_is_refused(judged: World) -> None:
     """Zero ten-thousandths, or somebody who never joined."""
     call = judged.court, "slash", judged.stakes.address
-    assert judged.refusal(STRANGER, *call, OWNER.address, 0) == ("NothingToSlash", (OWNER.address,))
-    assert judged.refusal(STRANGER, *call, STRANGER.address, 1) == ("NothingToSlash", (STRANGER.address,))
+    assert judged.refusal(STRANGER, *call, OWNER.address, 0, ZERO) == ("NothingToSlash", (OWNER.address,))
+    assert judged.refusal(STRANGER, *call, STRANGER.address, 1, ZERO) == ("NothingToSlash", (STRANGER.address,))
 
 
 def test_only_the_court_slashes(judged: World) -> None:
     """Neither a stranger, nor the deployer, nor the node itself."""
     for who in (STRANGER, dev(0), OWNER):
-        assert judged.refusal(who, judged.stakes, "slash", OWNER.address, 1) == ("NotCourt", (who.address,))
+        assert judged.refusal(who, judged.stakes, "slash", OWNER.address, 1, ZERO) == ("NotCourt", (who.address,))
 
 
 def test_a_slashed_node_below_the_minimum_tops_up_or_leaves(judged: World) -> None:
@@ -108,6 +112,7 @@ def test_a_slashed_node_below_the_minimum_tops_up_or_leaves(judged: World) -> No
     assert judged.refusal(OWNER, judged.stakes, "cancelExit") == low
     judged.pass_time(UNBONDING)
     judged.send(OWNER, judged.stakes, "withdraw")
+    judged.send(STRANGER, judged.stakes, "payOut", GRAVE)
     assert judged.balance(judged.stakes.address) == MIN_STAKE
 
 

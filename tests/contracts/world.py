@@ -21,6 +21,16 @@ from verification.typed_data import Domain, address_word, bytes32_word, struct_h
 MIN_STAKE = 100
 UNBONDING = 1000
 CLOSE_DELAY = 600
+MATURITY = 150
+"""Seconds; what is settled is ripe after two windows of this length at the latest."""
+MAX_FEE = 200
+EPOCH = 400
+"""Seconds."""
+BOND, DELAY, ANSWER, PROOF, DESCENT = 51, 200, 150, 160, 80
+TERMS = BOND, DELAY, ANSWER, PROOF, DESCENT
+DEMAND_TERMS = BOND, DELAY, ANSWER
+ARBITERS = 4
+"""Disputes, jury, reliability, demands."""
 SUPPLY = 10**30
 WEALTH = 10**24
 FOREVER = 2**256 - 1
@@ -72,7 +82,7 @@ def word(node: str, weight: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One token and the three contracts on one chain."""
+    """One token and the suite on one chain."""
 
     url: str
     chain: Web3Chain
@@ -80,6 +90,10 @@ class World:
     stakes: Contract
     court: Contract
     channels: Contract
+    disputes: Contract
+    verdicts: Contract
+    """A court that convicts whom it is told to; Channels listens to it."""
+    demands: Contract
 
     def send(self, who: Signer, contract: Contract, fn: str, *args: Any, gas: int | None = None) -> Sent:
         return self.chain.send(who, contract, fn, *args, gas=gas)
@@ -107,6 +121,14 @@ class World:
     def pass_time(self, seconds: int) -> None:
         ask(self.url, "evm_increaseTime", seconds)
         ask(self.url, "evm_mine")
+
+    def ripen(self) -> None:
+        """All that is settled by now can be collected."""
+        self.pass_time(2 * MATURITY)
+
+    def ripe(self, payees: bytes) -> int:
+        """What is ripe in a pot at the head's second."""
+        return int(self.view(self.channels, "ripeOf", payees, self.chain.head().timestamp))
 
     def next_block_at(self, timestamp: int) -> None:
         ask(self.url, "evm_setNextBlockTimestamp", timestamp)
@@ -156,9 +178,25 @@ class World:
         signed = sign_voucher(signer, domain, key, cumulative, WORK)
         return (astuple(key), cumulative, WORK, *split_signature(signed.signature))
 
+    def bring_bonds(self, contract: Contract, *accounts: Signer) -> None:
+        """Ten bonds each, and an allowance for more."""
+        for who in accounts:
+            self.send(who, self.token, "approve", contract.address, FOREVER)
+            self.send(who, contract, "deposit", 10 * BOND)
+
     def join(self, owner: Signer, signer: Signer, amount: int = 10 * MIN_STAKE) -> Sent:
         """A funded owner bonds."""
         return self.send(owner, self.stakes, "join", amount, signer.address, PEER, *self.consent(owner, signer))
+
+
+def batched(rows: Sequence[Settlement]) -> list[tuple[bytes, list[tuple[Any, ...]]]]:
+    """The argument of `settleMany`, made of those of `settle`; neighbours with the same payees share them."""
+    batch: list[tuple[bytes, list[tuple[Any, ...]]]] = []
+    for (payer, signer, payees, salt), *rest in rows:
+        if not batch or batch[-1][0] != payees:
+            batch.append((payees, []))
+        batch[-1][1].append((payer, signer, salt, *rest))
+    return batch
 
 
 def only_event(sent: Sent) -> tuple[str, Mapping[str, Any]]:
@@ -181,10 +219,12 @@ def deploy_world(url: str) -> World:
     Accounts 1 to 5 get money and give both contracts unlimited allowances; 6 to 9 have none.
     """
     chain = Web3Chain(url, expected_chain_id=31337)
-    token = chain.deploy(dev(0), _shipped("Token"), SUPPLY).contract
-    stakes, court = deploy_pair(chain, token)
-    channels = chain.deploy(dev(0), _shipped("Channels"), token.address, CLOSE_DELAY).contract
-    world = World(url, chain, token, stakes, court, channels)
+    token = chain.deploy(dev(0), shipped("Token"), SUPPLY).contract
+    stakes, court, disputes, demands = deploy_judged(chain, token)
+    verdicts = chain.deploy(dev(0), double("AnyVerdicts")).contract
+    terms = CLOSE_DELAY, MATURITY, verdicts.address
+    channels = chain.deploy(dev(0), shipped("Channels"), token.address, *terms).contract
+    world = World(url, chain, token, stakes, court, channels, disputes, verdicts, demands)
     for index in range(1, 6):
         world.give(dev(index), WEALTH)
         for spender in (stakes, channels):
@@ -192,15 +232,49 @@ def deploy_world(url: str) -> World:
     return world
 
 
-def deploy_pair(
-    chain: Web3Chain, token: Contract, min_stake: int = MIN_STAKE, judge: Artifact | None = None
-) -> tuple[Contract, Contract]:
-    """Stakes and its court, which know each other; another judge than the Court takes no arguments."""
-    court_at = create_address(dev(0).address, chain.nonce(dev(0).address) + 1)
-    stakes = chain.deploy(dev(0), _shipped("Stakes"), token.address, court_at, min_stake, UNBONDING).contract
-    arguments = (stakes.address,) if judge is None else ()
-    return stakes, chain.deploy(dev(0), judge or _shipped("Court"), *arguments).contract
+def deploy_judged(chain: Web3Chain, token: Contract, min_stake: int = MIN_STAKE) -> tuple[Contract, ...]:
+    """Stakes, the Court, its disputes and demands, which know each other."""
+    models, judge, _ = deploy_judge(chain)
+    court_at, disputes_at, demands_at, *others = next_addresses(chain, 1 + ARBITERS, after=1)
+    stakes = chain.deploy(dev(0), shipped("Stakes"), token.address, court_at, min_stake, UNBONDING, MAX_FEE).contract
+    calendar = chain.head().timestamp, EPOCH
+    arbiters = disputes_at, *others, demands_at
+    court = chain.deploy(dev(0), shipped("Court"), stakes.address, arbiters, calendar).contract
+    disputes = chain.deploy(dev(0), shipped("Disputes"), court.address, judge.address, TERMS).contract
+    demands = chain.deploy(dev(0), shipped("Demands"), court.address, models.address, DEMAND_TERMS).contract
+    return stakes, court, disputes, demands
 
 
-def _shipped(name: str) -> Artifact:
+def deploy_lenient(chain: Web3Chain, token: Contract, judge: str = "AnyCourt") -> tuple[Contract, Contract]:
+    """Stakes before a double of the court."""
+    (court_at,) = next_addresses(chain, 1, after=1)
+    stakes = chain.deploy(dev(0), shipped("Stakes"), token.address, court_at, MIN_STAKE, UNBONDING, MAX_FEE).contract
+    return stakes, chain.deploy(dev(0), double(judge)).contract
+
+
+def next_addresses(chain: Web3Chain, count: int, after: int = 0) -> list[Address]:
+    """Where account 0 will deploy, so many contracts from now on."""
+    nonce = chain.nonce(dev(0).address) + after
+    return [create_address(dev(0).address, nonce + k) for k in range(count)]
+
+
+def deploy_judge(chain: Web3Chain) -> tuple[Contract, Contract, Contract]:
+    """Models, a judge of them, and the judge of products."""
+    models = chain.deploy(dev(0), shipped("Models")).contract
+    products = chain.deploy(dev(0), shipped("ProductJudge"), models.address).contract
+    parts = [chain.deploy(dev(0), shipped(name)).contract.address for name in ("Rulebook", "Bench")]
+    return models, chain.deploy(dev(0), shipped("Judge"), *parts, products.address).contract, products
+
+
+def shipped(name: str) -> Artifact:
     return Contract.at(name, ZERO).artifact
+
+
+def saying(chain: Web3Chain, *words: int) -> Address:
+    """A contract that answers whatever it is asked with these words."""
+    stores = (
+        b"\x7f" + each.to_bytes(32, "big") + b"\x60" + bytes([32 * at]) + b"\x52" for at, each in enumerate(words)
+    )
+    code = b"".join(stores) + b"\x60" + bytes([32 * len(words)]) + b"\x60\x00\xf3"
+    creation = b"\x60" + bytes([len(code)]) + b"\x80\x60\x09\x3d\x39\x3d\xf3" + code
+    return chain.deploy(dev(0), Artifact("Saying", (), creation, code, ())).address

@@ -5,11 +5,11 @@ What the contracts themselves do is tested elsewhere, on an EVM; here they only 
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from incentives.chain_types import Block, Sent
-from incentives.channels import ChannelState
-from incentives.deployment import ContractRecord, Deployment, SuiteParams
+from incentives.channels import ChannelState, PotShare
+from incentives.deployment import CONTRACTS, LOCAL_TESTNET, ContractRecord, Deployment
 from incentives.errors import ChainUnavailable, Reverted
 from incentives.payees import Payee
 from incentives.signing import Signer
@@ -23,7 +23,7 @@ from verification.addresses import Address, to_address
 from verification.typed_data import Domain
 
 CHAIN_ID = 31337
-PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
+PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, unbonding_s=30, close_delay_s=10, maturity_s=1)
 WEALTH = 10_000 * ONE
 SENT = Sent(b"\x51" * 32, 60_000, 1)
 
@@ -112,15 +112,25 @@ class PaperChannels(FakeChannels):
         self.clock.check()
         return super().state(channel)
 
-    def settle(self, sender: Signer, signed: SignedVoucher) -> Sent:
+    def settle(self, sender: Signer, signed: SignedVoucher, key: str | None = None) -> Sent:
         """As the wrapper."""
         self.clock.check()
         return super().settle(sender, signed)
 
-    def collect(self, sender: Signer, payees: Sequence[Payee], index: int) -> Sent:
+    def collect(self, sender: Signer, payees: Sequence[Payee], index: int, key: str | None = None) -> Sent:
         """As the wrapper."""
         self.clock.check()
         return super().collect(sender, tuple(payees), index)
+
+    def settle_many(self, sender: Signer, vouchers: Sequence[SignedVoucher], key: str | None = None) -> Sent:
+        """As the wrapper."""
+        self.clock.check()
+        return super().settle_many(sender, vouchers)
+
+    def collect_many(self, sender: Signer, payee: str, shares: Sequence[PotShare], key: str | None = None) -> Sent:
+        """As the wrapper."""
+        self.clock.check()
+        return super().collect_many(sender, payee, shares)
 
     def free_of(self, payer: str) -> int:
         """As the wrapper."""
@@ -171,9 +181,7 @@ def _address(name: str) -> Address:
 
 def paper_network() -> Network:
     """A chain without nodes on which everybody has money."""
-    records = {
-        name.lower(): ContractRecord(_address(name), bytes(32), 1) for name in ("Token", "Stakes", "Court", "Channels")
-    }
+    records = {name.lower(): ContractRecord(_address(name), bytes(32), 1) for name in CONTRACTS}
     deployment = Deployment(CHAIN_ID, **records, params=PARAMS)
     clock, hello = PaperClock(), Domain(CHAIN_ID, _address("Stakes"))
     channels = PaperChannels(clock=clock)

@@ -20,10 +20,10 @@ class RpcRefusal(Exception):
 
 
 class HttpReply(Exception):
-    """Answer with these bytes and this status, after a pause."""
+    """Answer with these bytes and this status, after a pause; with a drip, byte by byte and as long a pause before each."""
 
-    def __init__(self, body: bytes, status: int = 200, pause_s: float = 0.0) -> None:
-        self.body, self.status, self.pause_s = body, status, pause_s
+    def __init__(self, body: bytes, status: int = 200, pause_s: float = 0.0, drip_s: float = 0.0) -> None:
+        self.body, self.status, self.pause_s, self.drip_s = body, status, pause_s, drip_s
 
 
 @contextmanager
@@ -33,12 +33,15 @@ def serving(answer: Answer) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, body = _reply(answer, request)
+            reply = _reply(answer, request)
             try:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_response(reply.status)
+                self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
-                self.wfile.write(body)
+                size = 1 if reply.drip_s else len(reply.body) or 1
+                for first in range(0, len(reply.body), size):
+                    time.sleep(reply.drip_s)
+                    self.wfile.write(reply.body[first : first + size])
             except OSError:
                 self.close_connection = True  # the client has given up, as some tests want
 
@@ -56,15 +59,15 @@ def serving(answer: Answer) -> Iterator[str]:
         thread.join()
 
 
-def _reply(answer: Answer, request: dict[str, Any]) -> tuple[int, bytes]:
+def _reply(answer: Answer, request: dict[str, Any]) -> HttpReply:
     head = {"jsonrpc": "2.0", "id": request["id"]}
     try:
-        return 200, json.dumps({**head, "result": answer(request["method"], request["params"])}).encode()
+        return HttpReply(json.dumps({**head, "result": answer(request["method"], request["params"])}).encode())
     except RpcRefusal as refusal:
-        return 200, json.dumps({**head, "error": refusal.error}).encode()
+        return HttpReply(json.dumps({**head, "error": refusal.error}).encode())
     except HttpReply as reply:
         time.sleep(reply.pause_s)
-        return reply.status, reply.body
+        return reply
 
 
 def chain_answers(**methods: Any) -> Answer:
@@ -86,10 +89,10 @@ def refusing(error: object) -> Any:
     return refuse
 
 
-def replying(body: bytes, status: int = 200, pause_s: float = 0.0) -> Any:
+def replying(body: bytes, status: int = 200, pause_s: float = 0.0, drip_s: float = 0.0) -> Any:
     """An answer that is not JSON-RPC."""
 
     def reply(*_: object) -> None:
-        raise HttpReply(body, status, pause_s)
+        raise HttpReply(body, status, pause_s, drip_s)
 
     return reply

@@ -1,12 +1,12 @@
 """One deployed suite with its wrappers, and the accounts that use it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from incentives.chain import Web3Chain
 from incentives.channels import Channels
 from incentives.court import Court
 from incentives.deploy import deploy_suite
-from incentives.deployment import Deployment, SuiteParams
+from incentives.deployment import LOCAL_TESTNET, Deployment
 from incentives.payees import Payee, payees_for, payees_hash
 from incentives.signing import LocalSigner
 from incentives.stakes import Stakes, sign_consent
@@ -16,7 +16,7 @@ from incentives.vouchers import ChannelKey
 from sharding.hashing import keccak256
 from tests.conftest import ask
 
-PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=1_000, close_delay_s=600)
+PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, unbonding_s=1_000, close_delay_s=600, maturity_s=300)
 PEER = keccak256(b"peer")
 WORK = keccak256(b"work")
 SALT = keccak256(b"salt")
@@ -46,6 +46,10 @@ class Suite:
         """OWNER becomes a node whose process signs as NODE."""
         consent = sign_consent(NODE, self.stakes.domain, OWNER.address, PEER)
         self.stakes.join_with_permit(OWNER, consent, amount)
+
+    def ripen(self) -> None:
+        """All that is settled by now can be collected."""
+        self.wait(2 * PARAMS.maturity_s)
 
     def wait(self, seconds: int) -> None:
         """Let the chain's clock run."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from incentives.channels import RECLAIMED_AT, Channels, ChannelState
+from incentives.channels import RECLAIMED_AT, Channels, ChannelState, PayeeShare
 from incentives.errors import InvalidSignature, PayeesError, Reverted
 from incentives.payees import Payee
 from incentives.token import PermitUnsupported, Token
@@ -134,6 +134,9 @@ def test_one_voucher_pays_all_payees(suite: Suite) -> None:
     suite.channels.settle(STRANGER, voucher(suite, 100))
     suite.channels.settle(STRANGER, voucher(suite, 401))
     payees, owner_before = two_payees(), suite.token.balance_of(OWNER.address)
+    assert [suite.channels.share(payees, index) for index in (0, 1)] == [PayeeShare(300, 0, 0), PayeeShare(100, 0, 0)]
+    assert [suite.channels.share(payees, index).ripening for index in (0, 1)] == [300, 100]
+    suite.ripen()
     assert [suite.channels.collectable(payees, index) for index in (0, 1)] == [300, 100]
     for index in (0, 1):
         suite.channels.collect(PAYER, payees, index)

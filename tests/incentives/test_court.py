@@ -50,3 +50,33 @@ def test_a_strangers_signature_is_no_proof_against_a_node(suite: Suite) -> None:
             suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, second)
     with pytest.raises(InvalidSignature):
         suite.court.prove_equivocation(PAYER, RECEIPT, first, OTHER, b"")
+
+
+def test_a_broken_link_burns_the_whole_stake(suite: Suite) -> None:
+    """A receipt that says whose output it took, and took another one; an honest link proves nothing."""
+    suite.join()
+    after = replace(RECEIPT, stage=2, previous=RECEIPT.struct_hash(), in_root=RECEIPT.out_root)
+    broken = replace(after, in_root=keccak256(b"another one"))
+    domain = suite.court.domain
+    with pytest.raises(Reverted, match="NotBrokenLink"):
+        suite.court.prove_broken_link(PAYER, RECEIPT, after, NODE.sign_digest(after.digest(domain)))
+    sent = suite.court.prove_broken_link(PAYER, RECEIPT, broken, NODE.sign_digest(broken.digest(domain)))
+    assert [event.name for event in sent.logs] == ["BrokenLinkProven"]
+    assert suite.stakes.stake_of(OWNER.address).bonded == 0
+
+
+def test_either_fault_is_kept_as_a_conviction_on_its_route(suite: Suite) -> None:
+    """Which is what a client's refund asks for; the second time it is known."""
+    suite.join()
+    domain = suite.court.domain
+    first, second = (NODE.sign_digest(receipt.digest(domain)) for receipt in (RECEIPT, OTHER))
+    suite.court.convict_of_equivocation(PAYER, RECEIPT, first, OTHER, second)
+    assert suite.channels.is_convicted(RECEIPT.route, OWNER.address)
+    elsewhere = replace(RECEIPT, route=keccak256(b"other route"))
+    broken = replace(elsewhere, stage=2, previous=elsewhere.struct_hash(), in_root=keccak256(b"another one"))
+    signature = NODE.sign_digest(broken.digest(domain))
+    assert not suite.channels.is_convicted(broken.route, OWNER.address)
+    suite.court.convict_of_broken_link(PAYER, elsewhere, broken, signature)
+    assert suite.channels.is_convicted(broken.route, OWNER.address)
+    with pytest.raises(Reverted, match="NodeConvicted"):
+        suite.court.convict_of_broken_link(PAYER, elsewhere, broken, signature)

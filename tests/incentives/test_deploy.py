@@ -1,6 +1,6 @@
 """A deployment is wired completely or refused."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -13,7 +13,22 @@ from incentives.token import Token
 from sharding.hashing import keccak256
 from tests.incentives.suite import DEPLOYER, PARAMS, PAYER, STRANGER, Suite
 
-CONTRACTS = ["Token", "Stakes", "Court", "Channels"]
+CONTRACTS = [
+    "Token",
+    "Models",
+    "Rulebook",
+    "Bench",
+    "ProductJudge",
+    "Judge",
+    "Stakes",
+    "Court",
+    "Disputes",
+    "Jury",
+    "Reliability",
+    "Demands",
+    "Channels",
+    "Evidence",
+]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +80,22 @@ def test_another_program_at_an_address_is_refused(suite: Suite, name: str) -> No
         replace(PARAMS, min_stake=PARAMS.min_stake + 1),
         replace(PARAMS, unbonding_s=PARAMS.unbonding_s + 1),
         replace(PARAMS, close_delay_s=PARAMS.close_delay_s + 1),
+        replace(PARAMS, maturity_s=PARAMS.maturity_s + 1),
+        replace(PARAMS, max_fee=PARAMS.max_fee + 1),
+        replace(PARAMS, bond=PARAMS.bond + 1),
+        replace(PARAMS, dispute_delay_s=9),
+        replace(PARAMS, answer_s=9),
+        replace(PARAMS, proof_s=9),
+        *(replace(PARAMS, jury=replace(PARAMS.jury, **{field.name: 1_000})) for field in fields(PARAMS.jury)),
+        replace(PARAMS, clocks=replace(PARAMS.clocks, epoch=PARAMS.clocks.epoch + 1)),
+        replace(PARAMS, clocks=replace(PARAMS.clocks, response=PARAMS.clocks.response - 1)),
+        replace(PARAMS, clocks=replace(PARAMS.clocks, half_life=1)),
+        replace(PARAMS, scores=replace(PARAMS.scores, capacity=1)),
+        replace(PARAMS, scores=replace(PARAMS.scores, demand_bond=1)),
+        replace(PARAMS, scores=replace(PARAMS.scores, reward=0)),
+        replace(PARAMS, scores=replace(PARAMS.scores, credit_unit=1)),
+        replace(PARAMS, scores=replace(PARAMS.scores, credit_cap=1)),
+        replace(PARAMS, descent_s=9),
     ],
 )
 def test_parameters_that_are_not_the_contracts_are_refused(suite: Suite, params: SuiteParams) -> None:
@@ -81,7 +112,7 @@ def test_contracts_of_two_suites_do_not_pass_as_one(suite: Suite) -> None:
 
 
 def test_an_existing_token_is_used_and_progress_is_told(suite: Suite) -> None:
-    """Three contracts then, by an account that has already sent something."""
+    """All but the token then, by an account that has already sent something."""
     told: list[Deployed] = []
     other = deploy_suite(suite.chain, PAYER, LOCAL_TESTNET, token=suite.token.address, progress=told.append)
     assert [each.contract.name for each in told] == CONTRACTS[1:]
@@ -105,12 +136,23 @@ def test_parameters_that_the_contracts_refuse_are_a_revert(suite: Suite) -> None
         (replace(PARAMS, min_stake=0), "AmountZero"),
         (replace(PARAMS, unbonding_s=0), "UnbondingInvalid"),
         (replace(PARAMS, close_delay_s=0), "CloseDelayInvalid"),
+        (replace(PARAMS, maturity_s=0), "MaturityInvalid"),
+        (replace(PARAMS, bond=0), "TermsInvalid"),
+        (replace(PARAMS, answer_s=0), "TermsInvalid"),
+        (replace(PARAMS, proof_s=0), "TermsInvalid"),
+        (replace(PARAMS, unbonding_s=PARAMS.jury.longest_s), "TermsInvalid"),
+        (replace(PARAMS, jury=replace(PARAMS.jury, reveal_s=0)), "TermsInvalid"),
+        (replace(PARAMS, jury=replace(PARAMS.jury, fee=PARAMS.jury.bond // 24 + 1)), "BondInvalid"),
+        (replace(PARAMS, unbonding_s=59), "ClocksInvalid"),
+        (replace(PARAMS, scores=replace(PARAMS.scores, credit_unit=0)), "CreditInvalid"),
+        (replace(PARAMS, descent_s=0), "TermsInvalid"),
+        (replace(PARAMS, unbonding_s=29), "TermsInvalid"),
     ):
         with pytest.raises(Reverted, match=reason):
             deploy_suite(suite.chain, PAYER, params, token=suite.token.address)
 
 
-@pytest.mark.parametrize("after", ["Token", "Stakes", "Court"])
+@pytest.mark.parametrize("after", CONTRACTS[:-1])
 def test_a_deployer_that_sends_something_else_meanwhile_is_told_so(suite: Suite, after: str) -> None:
     """The addresses computed before no longer hold; a suite that is not wired is never handed out."""
 
@@ -118,10 +160,10 @@ def test_a_deployer_that_sends_something_else_meanwhile_is_told_so(suite: Suite,
         if deployed.contract.name == after:
             suite.chain.transfer_native(PAYER, STRANGER.address, 1)
 
-    if after == "Stakes":
+    if CONTRACTS.index(after) >= CONTRACTS.index("Stakes"):
         with pytest.raises(DeploymentError, match="meanwhile"):
             deploy_suite(suite.chain, PAYER, LOCAL_TESTNET, progress=interfere)
-    else:  # the addresses are computed after the token; nothing points to Channels
+    else:  # the addresses are computed after these
         verify_wiring(suite.chain, deploy_suite(suite.chain, PAYER, LOCAL_TESTNET, progress=interfere))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from incentives.deployment import (
+    CONTRACTS,
     MAX_FILE_BYTES,
     ContractRecord,
     Deployment,
@@ -26,7 +27,9 @@ def record(number: int) -> ContractRecord:
     return ContractRecord(to_address(bytes([number]) * 20), keccak256(bytes([number])), number)
 
 
-GOOD = Deployment(31337, record(1), record(2), record(3), record(4), SuiteParams(min_stake=2**96 - 1))
+GOOD = Deployment(31337, *map(record, range(1, 1 + len(CONTRACTS))), SuiteParams(min_stake=2**96 - 1))
+
+OTHER = Deployment(31337, *map(record, range(20, 20 + len(CONTRACTS))), SuiteParams())
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def test_a_deployment_is_read_back_as_it_was_written(path: Path) -> None:
 def test_writing_replaces_the_file_and_makes_its_folder(tmp_path: Path) -> None:
     """The usual place does not exist at first."""
     path = default_path(31337, tmp_path / "deployments")
-    Deployment(31337, record(9), record(8), record(7), record(6), SuiteParams()).write(path)
+    OTHER.write(path)
     GOOD.write(path)
     assert Deployment.read(path) == GOOD
 
@@ -58,17 +61,17 @@ def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("incentives.deployment.os.fsync", full)
     with pytest.raises(DeploymentError, match="No space"):
-        Deployment(31337, record(9), record(8), record(7), record(6), SuiteParams()).write(path)
+        OTHER.write(path)
     assert Deployment.read(path) == GOOD
     assert len(list(path.parent.iterdir())) == 1
 
 
 def test_names_lead_to_records_contracts_and_domains() -> None:
     """By the name in the source."""
-    assert GOOD.record("Channels") == record(4)
-    assert GOOD.contract("Court").address == record(3).address
+    assert GOOD.record("Channels") == GOOD.channels
+    assert GOOD.contract("Court").address == GOOD.court.address
     assert GOOD.contract("Court").name == "Court"
-    assert GOOD.domain("Stakes") == Domain(31337, record(2).address)
+    assert GOOD.domain("Stakes") == Domain(31337, GOOD.stakes.address)
 
 
 def dropped(*keys: str) -> Callable[[dict[str, Any]], None]:
@@ -100,8 +103,18 @@ def put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         (dropped("contracts", "Court"), "Court"),
         (dropped("contracts", "Court", "codeHash"), "codeHash"),
         (dropped("params", "closeDelay"), "closeDelay"),
+        (dropped("params", "maturity"), "maturity"),
         (put(1, "owner"), "owner"),
-        (put({}, "contracts", "Reliability"), "Reliability"),
+        (put({}, "contracts", "Reputation"), "Reputation"),
+        (dropped("contracts", "Evidence"), "Evidence"),
+        (dropped("params", "clocks"), "clocks"),
+        (put(2**40, "params", "clocks", "epoch"), "epoch"),
+        (dropped("params", "clocks", "halfLife"), "halfLife"),
+        (put(3_001, "params", "scores", "capacity"), "capacity"),
+        (put(5, "params", "scores", "demandBond"), "demandBond"),
+        (put(str(2**96), "params", "scores", "reward"), "reward"),
+        (dropped("params", "scores", "creditUnit"), "creditUnit"),
+        (put(2**32, "params", "scores", "creditCap"), "creditCap"),
         (put(1, "contracts", "Token", "abi"), "abi"),
         (put([], "contracts"), "contracts"),
         (put("0x" + "1" * 40, "contracts", "Stakes"), "Stakes"),
@@ -122,6 +135,19 @@ def put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         (put("1e3", "params", "minStake"), "minStake"),
         (put("٣", "params", "minStake"), "minStake"),
         (put("60", "params", "unbonding"), "unbonding"),
+        (dropped("params", "maxFee"), "maxFee"),
+        (put(20, "params", "maxFee"), "maxFee"),
+        (put(20, "params", "bond"), "bond"),
+        (dropped("params", "disputeDelay"), "disputeDelay"),
+        (put("8", "params", "answerTime"), "answerTime"),
+        (put(2**40, "params", "proofTime"), "proofTime"),
+        (dropped("contracts", "Judge"), "Judge"),
+        (dropped("contracts", "Jury"), "Jury"),
+        (dropped("params", "jury"), "jury"),
+        (dropped("params", "jury", "lag"), "lag"),
+        (put(5, "params", "jury", "fee"), "fee"),
+        (put("8", "params", "jury", "commit"), "commit"),
+        (put(2**32, "params", "jury", "lag"), "lag"),
         (put(2**40, "params", "unbonding"), "unbonding"),
     ],
 )

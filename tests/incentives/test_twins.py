@@ -6,13 +6,14 @@ import pytest
 
 from incentives.payees import payees_for, payees_hash
 from incentives.stakes import consent_digest
-from incentives.vouchers import ChannelKey, Voucher
+from incentives.vouchers import ChannelKey, Release, Voucher
 from tests.incentives.suite import OWNER, PAYER, WORK, Suite
 from verification.addresses import Address, to_address
 from verification.receipts import Receipt
 
 CASES = 20
 UINT32 = (0, 1, 2**31, 2**32 - 1)
+UINT40 = (0, 1, 2**31, 2**40 - 1)
 UINT96 = (0, 1, 2**53 + 1, 2**96 - 1)
 
 
@@ -51,6 +52,19 @@ def test_voucher_digests_agree(deployed_suite: Suite, dice: random.Random) -> No
             channels.contract, "voucherDigest", voucher.channel, voucher.cumulative, voucher.work
         )
         assert theirs == voucher.digest(channels.domain)
+
+
+def test_release_digests_agree(deployed_suite: Suite, dice: random.Random) -> None:
+    """Edge amounts and edge times included."""
+    channels = deployed_suite.channels
+    for case in range(CASES):
+        settled = UINT96[case] if case < len(UINT96) else dice.randrange(2**96)
+        deadline = UINT40[case] if case < len(UINT40) else dice.randrange(2**40)
+        release = Release(dice.randbytes(32), settled, deadline)
+        theirs = deployed_suite.chain.call(
+            channels.contract, "releaseDigest", release.channel, release.settled, release.deadline
+        )
+        assert theirs == release.digest(channels.domain)
 
 
 def test_receipt_digests_agree(deployed_suite: Suite, dice: random.Random) -> None:
@@ -94,6 +108,7 @@ def test_payees_hashes_and_shares_agree(suite: Suite, dice: random.Random) -> No
         words = (case.payer, case.signer, case.payees, case.salt)
         args = (words, pot, WORK, r_and_vs[:32], r_and_vs[32:])
         suite.chain.send(OWNER, suite.channels.contract, "settle", *args)
+        suite.ripen()
         index = dice.randrange(count)
         expected = suite.channels.collectable(payees, index)
         assert expected == payees[index].share_of(pot)

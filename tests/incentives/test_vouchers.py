@@ -6,7 +6,7 @@ import pytest
 
 from incentives.errors import BeyondLock, InvalidSignature, VoucherRejected, VoucherStale, WrongChannel, WrongWork
 from incentives.signing import LocalSigner
-from incentives.vouchers import ChannelKey, SignedVoucher, Voucher, check_voucher, sign_voucher
+from incentives.vouchers import ChannelKey, Release, SignedVoucher, Voucher, check_voucher, sign_voucher
 from sharding.hashing import keccak256
 from verification.addresses import to_address
 from verification.errors import MalformedRecord
@@ -132,3 +132,24 @@ def test_a_key_or_voucher_with_words_of_another_length_is_refused(length: int) -
             key.id(DOMAIN)
     with pytest.raises(MalformedRecord):
         Voucher(CHANNEL, 1, bytes(length)).digest(DOMAIN)
+
+
+def test_a_release_has_its_own_digest_for_each_number_in_it() -> None:
+    """Channel, amount, time, chain, contract; and none of them is a voucher's."""
+    release = Release(CHANNEL, 30, 2**40 - 1)
+    others = [replace(release, channel=bytes(32)), replace(release, settled=31), replace(release, deadline=0)]
+    digests = {each.digest(DOMAIN) for each in (release, *others)}
+    digests |= {release.digest(replace(DOMAIN, chain_id=1)), release.digest(replace(DOMAIN, contract=OTHER.address))}
+    digests.add(Voucher(CHANNEL, 30, bytes(32)).digest(DOMAIN))
+    assert len(digests) == 7
+
+
+@pytest.mark.parametrize(
+    "release",
+    [Release(CHANNEL, 2**96, 0), Release(CHANNEL, -1, 0), Release(CHANNEL, 0, 2**40), Release(CHANNEL, 0, -1),
+     Release(bytes(31), 0, 0), Release(bytes(33), 0, 0)],
+)  # fmt: skip
+def test_a_release_that_no_contract_could_read_cannot_be_signed(release: Release) -> None:
+    """An amount of more than 96 bits, a time of more than 40, a channel of another length."""
+    with pytest.raises(MalformedRecord):
+        release.digest(DOMAIN)

@@ -47,5 +47,6 @@ def make_kept(admitted: Admitted, outputs: OutputLog | None = None, account: Acc
 
 def promise(cumulative: int, positions: int = 100, terms: Admitted | None = None) -> VoucherMessage:
     """A good voucher for the session's work."""
-    work = session_work((terms or make_admitted()).digest, positions)
+    terms = terms or make_admitted()
+    work = session_work(terms.digest, terms.price.session_cost(terms.prompt_tokens, positions), positions)
     return VoucherMessage(amount_bytes(cumulative), work, positions, make_voucher(cumulative, work=work).signature)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from incentives.chain import Web3Chain
-from incentives.deploy import SuiteParams, deploy_suite
+from incentives.deploy import LOCAL_TESTNET, deploy_suite
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import ONE
@@ -39,7 +39,7 @@ TINY = RandomShape(
     num_hidden_layers=6, hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2,
     vocab_size=96, max_position_embeddings=64, tie_word_embeddings=False,
 )  # fmt: skip
-PARAMS = SuiteParams(min_stake=100 * ONE, unbonding_s=30, close_delay_s=10)
+PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, close_delay_s=10, maturity_s=1)
 GREEDY = SamplingParams(0.0, 0, 1.0, 0)
 LIMITS = StageLimits(sessions=8, idle_seconds=5.0)
 ASK = 10**12

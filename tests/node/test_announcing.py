@@ -1,6 +1,6 @@
 """When the chain is told of a node again: where its word would lead somebody astray, and not otherwise."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -12,6 +12,7 @@ from node.announcing import Announcer
 from node.keys import NodeKeys
 from node.network import Network
 from node.settings import NodeSettings
+from node.transactions import Wishes
 from sharding.span import Span
 from tests.node.records import address, key
 
@@ -24,13 +25,15 @@ class PaperStakes:
 
     said: list[Announcement] = field(default_factory=list)
     sent: int = 0
+    keys: list[str | None] = field(default_factory=list)
 
     def announcements(self) -> list[Announcement]:
         """The last one of each node."""
         return self.said
 
-    def announce(self, signer: object, *words: object) -> str:
+    def announce(self, signer: object, *words: object, key: str | None = None) -> str:
         """As Stakes."""
+        self.keys.append(key)
         self.sent += 1
         self.say(*words)
         return "sent"
@@ -40,11 +43,13 @@ class PaperStakes:
         self.said = [Announcement(*words, block=1, log_index=0)]  # type: ignore[arg-type,misc]
 
 
-def announcer(stakes: PaperStakes, endpoint: str = ENDPOINT, ask: str = "0.000001") -> Announcer:
+def announcer(
+    stakes: PaperStakes, endpoint: str = ENDPOINT, ask: str = "0.000001", wishes: Wishes | None = None
+) -> Announcer:
     """Of node 1."""
     settings = NodeSettings(model=Path("model"), blocks="auto", memory_megabytes=300, owner=address(1), ask=ask)
     network = cast(Network, SimpleNamespace(stakes=stakes))
-    return Announcer(network, settings, cast(NodeKeys, SimpleNamespace(signer=key(1))), MANIFEST, endpoint)
+    return Announcer(network, settings, cast(NodeKeys, SimpleNamespace(signer=key(1))), MANIFEST, endpoint, wishes)
 
 
 def spans(*texts: str) -> tuple[Span, ...]:
@@ -99,3 +104,22 @@ def test_to_be_known_at_all_any_blocks_will_do() -> None:
     stakes.say(address(1), MANIFEST, 7, 7, 10**12, ENDPOINT)
     assert announcer(stakes).at_all(Span(0, 2)) is None
     assert announcer(stakes).truly(spans("0:8")) == "sent"
+
+
+def test_a_wish_has_one_name_until_the_chain_shows_it() -> None:
+    """The same words in place of the same ones; a node that moves there and back wishes anew each time."""
+    stakes = PaperStakes()
+    told = announcer(stakes, wishes=Wishes(lambda _name: None))
+    for _ in range(2):  # a crash came between, or the chain was asked at an endpoint that lags
+        told.exactly(spans("2:4"))
+        stakes.said = []
+    told.exactly(spans("2:4"))
+    told.exactly(spans("4:6"))
+    stakes.said = [replace(stakes.said[0], block=7)]
+    told.exactly(spans("2:4"))
+
+    first, again, third, moved, back = stakes.keys
+    assert first == again == third
+    assert len({first, moved, back}) == 3
+    announcer(stakes).exactly(spans("0:8"))
+    assert stakes.keys[-1] is None

@@ -85,6 +85,23 @@ async def test_those_that_are_left_keep_their_caches(net: Replicas, place: int) 
     assert all(have >= sure for index, have in enumerate(held) if index != place), held
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_stage_that_is_gone_after_the_last_token_costs_nothing(net: Replicas, place: int) -> None:
+    """The answer is whole and comes with its bill, whoever is not there any more to hear that it is over."""
+    wanted = request(PROMPT, 9)
+    right = await expected(net, wanted)
+    client = client_of(net)
+    session = await client.open(wanted)
+    lost, tokens = net.node_of(session, place), [token async for token in session.tokens()]
+    await net.stop(lost)
+    report = await session.finish()
+    await net.revive(lost)
+    await client.close()
+
+    assert (tuple(tokens), report.recoveries, report.tokens) == (right, (), right)
+    assert report.paid == session.run.opened.price.session_cost(len(PROMPT), len(PROMPT) + 8, session.run.opened.held)
+
+
 async def test_an_accepted_session_waits_for_a_replacement_that_is_full(
     net: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:

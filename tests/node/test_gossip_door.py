@@ -7,17 +7,9 @@ import pytest
 
 from node.gossip_door import BARRED_SECONDS, BURST, MAX_OPEN, MAX_REMEMBERED, STRANGERS_BURST, Door
 from node.refusals import FailureCode, Refused
+from tests.node.clocks import Clock
 from tests.node.records import address
 from verification.addresses import Address
-
-
-class Clock:
-    """Seconds that the test sets."""
-
-    now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

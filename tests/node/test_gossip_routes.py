@@ -83,6 +83,35 @@ def test_without_records_the_chain_is_enough() -> None:
     assert run_virtual(main()) == [address(2)]
 
 
+class Proven:
+    """What the chain's scores say against nodes."""
+
+    def __init__(self, against: Mapping[int, float]) -> None:
+        self.against = {address(number): part for number, part in against.items()}
+
+    async def freshen(self) -> None:
+        """Nothing to read."""
+
+    def reliability(self, node: Address) -> float:
+        """As KnownScores."""
+        return self.against.get(node, 1.0)
+
+
+def test_what_was_proven_against_a_node_makes_it_dear() -> None:
+    """An ask of 5 at a third of the trust is more than one of 9, and less than one of 20."""
+
+    async def main(third: int) -> list[Address]:
+        three = bench(1, 2, asks={1: third, 2: 5})
+        scored: Any = Proven({2: 1 / 3})
+        reader = three.planner
+        planner = Planner(reader._directory, three.gossip, MANIFEST, PROFILE, MINIMUM, scored)
+        await planner.freshen()
+        return [stage.node for stage in await planner.plan(RouteWish(4, seconds_per_unit=1e-3))]
+
+    assert run_virtual(main(9)) == [address(1)]
+    assert run_virtual(main(20)) == [address(2)]
+
+
 def test_a_record_outdoes_an_announcement() -> None:
     """Whoever tells of itself is taken at its word, also for its price and its blocks."""
 

@@ -33,6 +33,14 @@ def test_a_phase_is_shown_with_the_blocks_that_change(claim: PlacementClaim, sho
     assert seen.load == "0 waiting, 1 pages free, 1.0 tokens/s" + ("" if claim is FIXED else f", {shown}")
 
 
+def test_the_ask_of_today_is_the_records() -> None:
+    """The chain has the most that a node with an automatic ask will ask for."""
+    several = replace(record(1), spans=(ServedSpan(0, 2, 9, 1), ServedSpan(6, 8, 7, 1)))
+    assert NodeView(replace(on_chain(1), ask=50), several, 1.0).ask == 7
+    assert NodeView(replace(on_chain(1), ask=50), replace(several, spans=()), 1.0).ask == 50
+    assert NodeView(replace(on_chain(1), ask=50), None, 0.0).ask == 50
+
+
 def test_a_draining_node_is_shown_as_one() -> None:
     """It takes nobody any more, whatever its phase."""
     assert NodeView(on_chain(1), replace(record(1), draining=True, placement=MOVE), 1.0).phase == "draining"

@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
@@ -21,19 +20,10 @@ from node.hop_times import (
 )
 from node.outcomes import Outcomes
 from node.routing_errors import MeasurementInvalid
+from tests.node.clocks import Clock
 from tests.node.records import address
 
 NODE, OTHER = address(1), address(2)
-
-
-@dataclass
-class Clock:
-    """A clock that tests set."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

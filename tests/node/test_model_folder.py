@@ -82,7 +82,7 @@ def test_a_float_model_is_quantised_once_and_found_again(
 
     made = resolve_model(model, "exact", lambda done, total: heard.append((done, total)))
 
-    assert made == cache / f"{float_root}-exact-1"
+    assert made == cache / f"{float_root}-exact-1-2"
     assert (read_manifest(made).profile, read_manifest(made).model) == ("exact-1", "model")
     assert heard
     assert heard[-1][0] == heard[-1][1] > 0
@@ -215,7 +215,7 @@ def test_a_quantiser_that_fails_leaves_nothing_that_looks_finished(
 
 def test_what_a_killed_process_left_is_cleared_away(model: Path, cache: Path) -> None:
     """A draft without its lock belongs to nobody."""
-    draft = cache / f"{read_manifest(model).root.hex()}-exact-1.draft" / "model"
+    draft = cache / f"{read_manifest(model).root.hex()}-exact-1-2.draft" / "model"
     draft.mkdir(parents=True)
     (draft / "embed.safetensors").write_bytes(b"half")
 

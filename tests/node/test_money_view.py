@@ -4,14 +4,20 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from incentives.endpoint_health import EndpointHealth, Head
+from incentives.errors import WrongChain
 from incentives.payees import payees_for
 from incentives.stakes import Announcement, StakeRecord
+from incentives.tx_states import TxState
+from incentives.tx_store import Waiting
 from node import money_view
 from node.channel_book import ChannelBook
+from node.endpoint_view import endpoint_views
 from node.errors import StoreLocked
 from node.keys import STATUS_FILE, load_keys
 from node.ledger import Ledger
@@ -35,6 +41,8 @@ from verification.addresses import Address
 
 OWNER = NODES[0].address
 CHANNEL = make_key().id(DOMAIN)
+HEALTHY = EndpointHealth("http://good.test", 0, Head(7, 1_000), 0.0125, None)
+EXCLUDED = EndpointHealth("http://liar.test", 2, None, None, WrongChain("http://liar.test", 31337, 5))
 
 
 class FakeToken:
@@ -87,8 +95,12 @@ def stakes() -> FakeStakes:
 @pytest.fixture
 def network(channels: FakeChannels, stakes: FakeStakes, monkeypatch: pytest.MonkeyPatch) -> Network:
     """The network that the settings lead to."""
-    fake = fake_network(channels, stakes=stakes, token=FakeToken())
-    monkeypatch.setattr(money_view, "connect", lambda url, path: fake)
+    pool = SimpleNamespace(survey=lambda: (HEALTHY, EXCLUDED))
+    fake = fake_network(channels, stakes=stakes, token=FakeToken(), chain=SimpleNamespace(pool=pool))
+    monkeypatch.setattr(money_view, "connect_node", lambda settings: fake)
+    record = SimpleNamespace(recorded=lambda key: None, close=lambda: None)
+    monkeypatch.setattr(money_view, "open_record", lambda *_: record)
+    monkeypatch.setattr(money_view, "waiting_transactions", lambda *_: (Waiting("settle-1", TxState.BROADCAST, 7),))
     return fake
 
 
@@ -175,8 +187,8 @@ def test_status_counts_no_money_that_is_lost(settings: NodeSettings, network: Ne
     assert node_status(settings).held == 0
 
 
-def test_status_of_a_running_node_leaves_its_store_alone(settings: NodeSettings, network: Network) -> None:
-    """The store is that process's own; its status file says that it runs."""
+def test_status_of_a_running_node_counts_what_is_on_disk_too(settings: NodeSettings, network: Network) -> None:
+    """The store is that process's own and is only read; its status file says that it runs."""
     hold(settings, 400)
     (settings.data_dir / STATUS_FILE).write_text(
         json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()})
@@ -184,9 +196,11 @@ def test_status_of_a_running_node_leaves_its_store_alone(settings: NodeSettings,
     store = Store(settings.data_dir)
 
     status = node_status(settings)
+    Ledger(store).hold_voucher(make_voucher(500, make_key(1)))
 
     assert status.pid == os.getpid()
-    assert (status.held, status.collectable) == (0, 0)
+    assert (status.held, status.collectable) == (400, 0)
+    assert node_status(settings).held == 500
     store.close()
 
 
@@ -219,6 +233,26 @@ def test_json_has_amounts_as_text(settings: NodeSettings, network: Network) -> N
 
     assert [shown[key] for key in ("bonded", "exiting", "held", "collectable")] == ["300", "20", "0", "0"]
     assert shown["pid"] is None
+
+
+def test_status_shows_each_endpoint_and_why_one_is_not_used(settings: NodeSettings, network: Network) -> None:
+    """With the age of its newest block; for people and for programs."""
+    good, liar = node_status(settings).endpoints
+    told = json.loads(json.dumps(node_status(settings).as_json()))["endpoints"]
+
+    assert endpoint_views([HEALTHY], now=1_030.4)[0].row() == ("http://good.test", "7", "30 s", "12 ms", "usable")
+    assert endpoint_views([HEALTHY], now=900.0)[0].age == 0.0
+    assert (good.reason, liar.block, liar.age, liar.failures) == ("", None, None, 2)
+    assert liar.row()[1:4] == ("-", "-", "-")
+    assert "chain id" in liar.reason or "chain 5" in liar.reason
+    assert [each["usable"] for each in told] == [True, False]
+    assert told[1]["reason"] == liar.reason
+
+
+def test_status_shows_what_is_under_way(settings: NodeSettings, network: Network) -> None:
+    """By its name, with its state."""
+    shown = json.loads(json.dumps(node_status(settings).as_json()))
+    assert shown["sending"] == [{"key": "settle-1", "state": "broadcast", "nonce": 7}]
 
 
 def test_collect_now_settles_without_waiting_and_frees_the_store(

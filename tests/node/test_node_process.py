@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from incentives.signing import LocalSigner
+from incentives.tx_states import TxState
 from incentives.units import ONE
+from node.chain_records import ChainRecords
 from node.engine_source import EngineSource
 from node.errors import SettingsError
 from node.keys import load_keys
@@ -114,7 +116,8 @@ async def test_a_node_of_several_spans_tells_the_chain_of_one_and_others_of_all(
     owner = LocalSigner.dev_account(1, network.chain.chain_id)
     settings = settings_of(
         write_tiny_exact_model(tmp_path / "model"), blocks="0:1,2:4,5:6", owner=owner.address, listen="127.0.0.1:0",
-        rpc_url=embedded_url, deployment=tmp_path / "deployment.json", data_dir=tmp_path / "data",
+        rpc_url=["http://127.0.0.1:9", embedded_url], deployment=tmp_path / "deployment.json",
+        data_dir=tmp_path / "data", ask="auto", ask_floor="2", ask_ceiling="5",
     )  # fmt: skip
     keys = load_keys(settings)
     await asyncio.to_thread(join_network, network, owner, keys.signer, keys.identity.peer, 1_000 * ONE)
@@ -124,12 +127,19 @@ async def test_a_node_of_several_spans_tells_the_chain_of_one_and_others_of_all(
         assert process._gossip is not None
         assert await process._gossip.publish()
         [told] = process._gossip.live()
+        assert process._records is not None
+        [job] = await asyncio.to_thread(process._records.sender.tick)
+        assert (job.key.partition("-")[0], job.state) == ("announce", TxState.FINAL)
     finally:
         await process.close()
+    records = await asyncio.to_thread(ChainRecords.open, network, keys.signer, settings)  # released
+    assert list(records.view.read()) == [owner.address]
+    records.close()
     [last] = process._gossip.live()
     assert (told.draining, last.draining, last.placement.phase) == (False, True, Phase.LEAVING)
     [announced] = await asyncio.to_thread(network.stakes.announcements)
     assert (announced.start, announced.end, announced.endpoint) == (2, 4, serving.endpoint)
+    assert (announced.ask, {each.ask for each in told.spans}) == (5 * ONE, {2 * ONE})
     assert [each.span for each in told.spans] == list(settings.spans)
     assert all(each.tokens_per_second > 1 for each in told.spans)
 

@@ -76,6 +76,8 @@ ELSEWHERE = {
     "ClientError", "NoRoute", "PriceTooHigh", "PromptTooLong", "SessionFailed",
     # A fault of the node itself, which the peer is told nothing of.
     "StoreError", "PayeesError", "PriceError", "KernelRefused", "PlacementError",
+    # What is worked out off chain, beside sessions.
+    "AllocationError", "FairnessError", "ScoreTableError",
 }  # fmt: skip
 
 

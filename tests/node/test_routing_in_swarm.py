@@ -256,7 +256,7 @@ async def test_the_list_of_nodes_shows_what_is_known_of_each(swarm: Swarm, gossi
     told = _node_json(seen, {manifest: "exact-1"})["record"]
 
     assert isinstance(told, dict)
-    assert set(told) == {"queue", "free_pages", "draining", "age", "tokens_per_second", "blocks", "phase"}
+    assert set(told) == {"queue", "free_pages", "draining", "age", "ask", "tokens_per_second", "blocks", "phase"}
     assert _node_json(silent, {})["record"] is None
     assert _node_row(seen, {manifest: "exact-1"})[-3:] == ("exact-1", seen.load, seen.shown_age)
     assert _node_row(silent, {})[-3:] == ("-", "-", "-")

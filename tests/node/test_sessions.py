@@ -10,7 +10,7 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
-from incentives.payees import parse_payees
+from incentives.payees import Payee, parse_payees
 from incentives.signing import LocalSigner
 from incentives.units import ONE
 from incentives.vouchers import sign_voucher
@@ -111,6 +111,12 @@ async def test_a_prompt_longer_than_a_chunk_arrives_in_several(swarm: Swarm, mon
     assert chunked == whole
 
 
+async def until_ripe(swarm: Swarm, payees: tuple[Payee, ...]) -> None:
+    """Nothing of a pot is held back any more."""
+    while swarm.network.channels.share(payees, 0).ripening:
+        await asyncio.sleep(0.1)
+
+
 async def test_every_stage_holds_the_voucher_and_collects_its_share(swarm: Swarm) -> None:
     """After a session all stages hold the last voucher; one settlement pays all, to the last unit but rounding."""
     _, report = await generate(swarm.client, request(max_tokens=10))
@@ -124,8 +130,11 @@ async def test_every_stage_holds_the_voucher_and_collects_its_share(swarm: Swarm
     assert [[each.kind for each in some if each.channel == report.channel and each.kind == "settle"] for some in done] == [
         ["settle"], [], [],
     ]  # fmt: skip
-    after = [swarm.network.token.balance_of(stage.owner.address) for stage in swarm.stages]
     payees = parse_payees(held[0].payees)
+    await until_ripe(swarm, payees)
+    for stage in swarm.stages:
+        await asyncio.to_thread(stage.settlement(swarm.network).round, at_once=True)
+    after = [swarm.network.token.balance_of(stage.owner.address) for stage in swarm.stages]
     assert all(swarm.network.channels.collectable(payees, index) == 0 for index in range(3))
     assert all(new > old for new, old in zip(after, before, strict=True))
 
@@ -194,7 +203,7 @@ async def pay(session: ClientSession, swarm: Swarm, **changes: object) -> None:
     domain = changes.pop("domain", swarm.network.money_domain)
     signer = changes.pop("signer", swarm.signer)
     fields: dict[str, object] = {"cumulative": session.run._base + session.run._cost(positions), "positions": positions}
-    fields["work"] = session_work(session.run.opened.digest, positions)
+    fields["work"] = session_work(session.run.opened.digest, session.run._cost(positions), positions)
     fields |= changes
     key = session.run.opened.channel.key
     signed = sign_voucher(signer, domain, key, fields["cumulative"], fields["work"])  # type: ignore[arg-type]
@@ -273,7 +282,7 @@ async def somebody_elses_signature(session: ClientSession, swarm: Swarm) -> None
 async def voucher_of_another_chain(session: ClientSession, swarm: Swarm) -> None:
     signed = sign_voucher(
         swarm.signer, Domain(1, swarm.network.money_domain.contract), session.run.opened.channel.key,
-        session.run._base + session.run._cost(4), session_work(session.run.opened.digest, 4),
+        session.run._base + session.run._cost(4), session_work(session.run.opened.digest, session.run._cost(4), 4),
     )  # fmt: skip
     await pay(session, swarm, signature=signed.signature)
 
@@ -678,6 +687,8 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
         report = (await generate(alone.client, request(max_tokens=4)))[1]
     async with running_stage(swarm.network, swarm.model, home, 3 + 5, Span(0, 6)) as third:
         before = swarm.network.token.balance_of(third.owner.address)
+        await asyncio.to_thread(third.settlement(swarm.network).round, at_once=True)
+        await until_ripe(swarm, parse_payees(third.ledger.held(report.channel).payees))
         await asyncio.to_thread(third.settlement(swarm.network).round, at_once=True)
         after = swarm.network.token.balance_of(third.owner.address)
         await asyncio.to_thread(swarm.network.stakes.exit, third.owner, 1_000 * ONE)

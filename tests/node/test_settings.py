@@ -108,6 +108,19 @@ def test_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("settle_every_seconds", "inf"),
         ("data_dir", "false"),
         ("rpc_url", "8545"),
+        ("rpc_url", '"127.0.0.1:8545"'),
+        ("rpc_url", '"ws://127.0.0.1:8545"'),
+        ("rpc_url", '"http://[::1"'),
+        ("rpc_url", '["http://a.test", "b.test"]'),
+        ("rpc_url", "[]"),
+        ("rpc_url", str([f"http://{n}.test" for n in range(17)]).replace("'", '"')),
+        ("max_head_age_seconds", "-1"),
+        ("max_head_age_seconds", "86401"),
+        ("confirmations", "-1"),
+        ("confirmations", "10001"),
+        ("max_fee_gwei", "0"),
+        ("max_fee_gwei", "1000001"),
+        ("ask_floor", '"0.1"'),  # without ask = "auto"
         ("profile", '"exact-1"'),
         ("profile", '"Exact"'),
         ("profile", "1"),
@@ -145,6 +158,51 @@ def test_value_at_its_limit_is_taken(tmp_path: Path, key: str, value: str) -> No
     settings = load_node_settings(write(tmp_path, **{key: value}))
 
     assert str(getattr(settings, key)).removesuffix(".0") == value.strip('"')
+
+
+def test_several_urls_of_the_chain_are_a_list_or_one_text(tmp_path: Path) -> None:
+    """In their order, each once; one alone is as before."""
+    for text in (
+        '["http://a.test:1", "https://b.test/key", "http://a.test:1"]',
+        '"http://a.test:1, https://b.test/key"',
+    ):
+        assert load_node_settings(write(tmp_path, rpc_url=text)).chain_urls == ("http://a.test:1", "https://b.test/key")
+    assert load_node_settings(write(tmp_path)).chain_urls == (DEFAULT_RPC_URL,)
+    many = [f"http://{number}.test" for number in range(16)]
+    assert load_node_settings(write(tmp_path, rpc_url=str(many).replace("'", '"'))).chain_urls == tuple(many)
+
+
+def test_a_url_that_is_refused_is_not_repeated(tmp_path: Path) -> None:
+    """It may hold an access key."""
+    with pytest.raises(SettingsError) as caught:
+        load_node_settings(write(tmp_path, rpc_url='"htp://chain.test/secretkey"'))
+    assert "secretkey" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"ask": '"auto"', "ask_floor": '"2"', "ask_ceiling": '"1.9"'}, "ask_floor"),
+        ({"ask": '"auto"', "ask_floor": '"0"'}, "ask_floor"),
+        ({"ask": '"auto"', "ask_epoch_seconds": "9.9"}, "ask_epoch_seconds"),
+        ({"ask": '"automatic"'}, "ask"),
+        ({"ask_ceiling": '"1"'}, "ask_ceiling"),
+    ],
+)
+def test_an_automatic_ask_has_sensible_limits(tmp_path: Path, changes: dict[str, str], problem: str) -> None:
+    """And they go with it alone."""
+    with pytest.raises(SettingsError, match=f"key {problem}: "):
+        load_node_settings(write(tmp_path, **changes))
+
+
+def test_the_chain_is_told_the_most_that_a_node_asks(tmp_path: Path) -> None:
+    """A fixed ask is the least and the most."""
+    auto = load_node_settings(write(tmp_path, ask='"auto"', ask_floor='"1"', ask_ceiling='"1"'))
+    assert (auto.asks_by_itself, auto.ask_floor_units, auto.ask_units) == (True, 10**18, 10**18)
+    fixed = load_node_settings(write(tmp_path))
+    assert (fixed.asks_by_itself, fixed.ask_floor_units, fixed.ask_units) == (False, 10**12, 10**12)
+    free = load_node_settings(write(tmp_path, ask='"auto"'))
+    assert free.ask_floor_units < 10**12 < free.ask_units
 
 
 def test_ipv6_address_is_read(tmp_path: Path) -> None:

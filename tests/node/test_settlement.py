@@ -1,16 +1,31 @@
 """Settlement: one transaction for all stages where it can be, everybody paid, no channel in the way of another."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from incentives.chain_types import Sent
+from incentives.client_errors import KeyReused
 from incentives.errors import ChainUnavailable, Reverted, TransactionRefused
-from incentives.payees import payees_for
+from incentives.payees import payees_for, payees_hash
+from incentives.signing import Signer
+from incentives.vouchers import SignedVoucher
 from node.ledger import Ledger
-from node.settlement import Settled, Settlement, owed_on
+from node.settlement import MAX_BATCH, Settled, Settlement, owed_on
 from node.store import Store
-from tests.node.money_fakes import DOMAIN, NODES, FakeChannels, fake_network, make_key, make_voucher, open_held
+from node.transactions import Wishes
+from tests.node.money_fakes import (
+    BATCH,
+    DOMAIN,
+    NODES,
+    PAYEES,
+    FakeChannels,
+    fake_network,
+    make_key,
+    make_voucher,
+    open_held,
+)
 
 CHANNEL = make_key().id(DOMAIN)
 OTHER = make_key(2).id(DOMAIN)
@@ -208,6 +223,85 @@ def test_pots_of_different_payees_are_collected_each(ledger: Ledger, channels: F
     assert collected == {100, 200}
 
 
+def test_all_that_is_due_is_settled_in_one_transaction(ledger: Ledger, channels: FakeChannels) -> None:
+    """Each channel has its record, and the parts of the gas are the whole of it."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+
+    done = settlement(channels, ledger).round()
+
+    assert channels.calls == ["settleMany", "collect"]
+    assert [(each.channel, each.tx_hash) for each in done[:2]] == [(CHANNEL, BATCH), (OTHER, BATCH)]
+    assert [each.gas_used for each in done] == [30_001, 30_000, 50_000]
+
+
+def test_what_a_batch_left_out_is_not_reported(ledger: Ledger, channels: FakeChannels) -> None:
+    """Another stage settled one of the channels between the look at it and the transaction."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+    settle_many = channels.settle_many
+
+    def late(sender: Signer, vouchers: Sequence[SignedVoucher], key: str | None = None) -> Sent:
+        channels.settle(NODES[1], vouchers[0])
+        return settle_many(sender, vouchers)
+
+    channels.settle_many = late  # type: ignore[method-assign]
+
+    assert kinds(settlement(channels, ledger).round()) == [("settle", 300), ("collect", 350)]
+
+
+def test_a_batch_that_was_settled_by_another_costs_nothing(
+    ledger: Ledger, channels: FakeChannels, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither together nor one by one; the shares are collected all the same."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+
+    def too_late(sender: Signer, vouchers: Sequence[SignedVoucher], key: str | None = None) -> Sent:
+        for voucher in vouchers:
+            channels.settle(NODES[1], voucher)
+        raise Reverted("NothingInBatch")
+
+    channels.settle_many = too_late  # type: ignore[method-assign]
+
+    assert kinds(settlement(channels, ledger).round()) == [("collect", 350)]
+    assert channels.calls == ["settle", "settle", "collect"]  # the other stage's, and this one's share
+    assert "VoucherStale" in caplog.text
+
+
+@pytest.mark.parametrize(("count", "transactions"), [(MAX_BATCH, 1), (MAX_BATCH + 1, 2)])
+def test_a_batch_has_a_limit(ledger: Ledger, channels: FakeChannels, count: int, transactions: int) -> None:
+    """At it one transaction, past it another for the rest."""
+    for salt in range(1, count + 1):
+        channels.lock(make_key(salt).id(DOMAIN), 1000)
+        hold(ledger, 10, salt=salt)
+
+    done = settlement(channels, ledger).round()
+
+    assert sum(call.startswith("settle") for call in channels.calls) == transactions
+    assert kinds(done) == [("settle", 10)] * count + [("collect", 5 * count)]
+
+
+@pytest.mark.parametrize(("refused", "calls"), [(False, ["collectMany"]), (True, ["collect"] * 3)])
+def test_a_nodes_shares_are_collected_in_one_transfer(
+    ledger: Ledger, channels: FakeChannels, refused: bool, calls: list[str]
+) -> None:
+    """Its two places in one pot and the one in another; should the contract refuse that, each alone."""
+    twice = payees_for([(NODES[place].address, weight) for place, weight in ((0, 4), (1, 4), (0, 2))])
+    channels.refuses_batches = refused
+    for payees, salt in ((twice, 7), (PAYEES, 1)):
+        key = make_key(salt, payees)
+        channels.lock(key.id(DOMAIN), 1000)
+        open_held(ledger, 0, salt, payees)
+        ledger.hold_voucher(make_voucher(500, key))
+
+    done = settlement(channels, ledger).round(at_once=True)
+
+    assert kinds(done)[2:] == [("collect", 200), ("collect", 100), ("collect", 250)]
+    assert channels.calls[1:] == calls
+    assert sum(each.gas_used for each in done[2:]) == (150_000 if refused else 50_001)
+
+
 def test_reverting_channel_does_not_stop_the_others(
     ledger: Ledger, channels: FakeChannels, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,3 +406,48 @@ def test_both_shares_count_for_what_is_worth_a_transaction(
     ledger.hold_voucher(make_voucher(100, key))
 
     assert bool(settlement(channels, ledger, minimum).round()) is settles
+
+
+def test_transactions_are_named_by_what_they_are_for(ledger: Ledger, channels: FakeChannels) -> None:
+    """A settlement by channel and amount, a collection by its place and how often; a batch by all that is in it."""
+    pots = payees_hash(PAYEES).hex()
+    one = Settlement(fake_network(channels), ledger, NODES[0], wishes=Wishes(lambda _name: None))
+    hold(ledger, 400)
+    one.round(at_once=True)
+    assert channels.keys == [f"settle-{CHANNEL.hex()}-400-1", f"collect-{pots}-0-1"]
+    ledger.hold_voucher(make_voucher(500))
+    hold(ledger, 300, salt=2)
+    one.round(at_once=True)
+    batch, again = channels.keys[2:]
+    assert batch is not None
+    assert batch.startswith("settle-")
+    assert CHANNEL.hex() not in batch
+    assert again == f"collect-{pots}-0-1"
+    settlement(channels, ledger).round(at_once=True)
+    ledger.hold_voucher(make_voucher(510))
+    settlement(channels, ledger).round(at_once=True)
+    assert channels.keys[4:] == [None, None]
+
+
+def test_what_is_not_ripe_is_collected_in_a_later_round(channels: FakeChannels, ledger: Ledger) -> None:
+    """Settled at once; a round without anything ripe sends nothing, the one after takes what has become so."""
+    held = open_held(ledger)
+    ledger.hold_voucher(make_voucher(400))
+    channels.unripe[held.key.payees] = 400
+    money = settlement(channels, ledger)
+    assert kinds(money.round()) == [("settle", 400)]
+    assert kinds(money.round()) == []
+    channels.unripe[held.key.payees] = 100
+    assert kinds(money.round()) == [("collect", 150)]
+    channels.unripe.clear()
+    assert kinds(money.round()) == [("collect", 50)]
+    assert channels.calls == ["settle", "collect", "collect"]
+
+
+def test_a_name_that_was_used_for_something_else_holds_up_nobody(ledger: Ledger, channels: FakeChannels) -> None:
+    """A payer that signs one amount twice, to a node whose disk was restored in between, harms its own channel alone."""
+    hold(ledger, 400)
+    hold(ledger, 300, salt=2)
+    channels.failing[CHANNEL] = KeyReused("settle-1")
+
+    assert kinds(settlement(channels, ledger).round(at_once=True)) == [("settle", 300), ("collect", 150)]

@@ -3,18 +3,10 @@
 import pytest
 
 from node.shunned import SHUN_SECONDS, Shunned
+from tests.node.clocks import Clock
 from verification.addresses import to_address
 
 NODE, OTHER = to_address(b"\x01" * 20), to_address(b"\x02" * 20)
-
-
-class Clock:
-    """Says what it is told."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import StoreError, StoreLocked
-from node.store import MIGRATIONS, Store
+from node.store import MIGRATIONS, Store, StoreReader
 
 FILE = "tallystick.sqlite"
 INSERT = (
@@ -260,3 +260,41 @@ def test_unknown_state_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StoreError), store.transaction() as db:
         db.execute(INSERT.replace("'open'", "'odd'"), (b"a",))
     store.close()
+
+
+def test_reader_sees_what_the_running_owner_has_written(tmp_path: Path) -> None:
+    """Whole transactions, the newest ones too, without taking the folder or holding the owner up."""
+    written(tmp_path)
+    store = Store(tmp_path)
+    reader = StoreReader(tmp_path)
+    with store.transaction() as db:
+        db.execute(INSERT, (b"new",))
+        assert len(reader.rows("SELECT channel FROM opened_channels")) == 1
+    assert len(reader.rows("SELECT channel FROM opened_channels")) == 2
+    reader.close()
+    assert count(store) == 2
+    store.close()
+
+
+def test_reader_cannot_write(tmp_path: Path) -> None:
+    """Only the owner changes anything."""
+    written(tmp_path)
+    reader = StoreReader(tmp_path)
+    with pytest.raises(StoreError, match="readonly"):
+        reader.rows("DELETE FROM opened_channels")
+    reader.close()
+
+
+def test_reader_of_nothing_says_so_and_makes_no_file(tmp_path: Path) -> None:
+    """A node that never ran has nothing to be read."""
+    with pytest.raises(StoreError, match=r"tallystick\.sqlite"):
+        StoreReader(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but longer than a header " * 50])
+def test_reader_refuses_what_is_no_store(tmp_path: Path, content: bytes) -> None:
+    """As the owner would."""
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(StoreError):
+        StoreReader(tmp_path)

@@ -22,9 +22,11 @@ from node.reports import Report, Request
 from node.route_opening import Draft, Wanted
 from sharding.sampling import SamplingParams
 from sharding.span import Span
+from tests.conftest import ask
 from tests.node.swarm import (
     ASK,
     GREEDY,
+    PARAMS,
     Stage,
     Swarm,
     deploy_network,
@@ -167,6 +169,15 @@ async def test_the_text_is_the_single_engines(net: Net, truth: Callable[[int], t
     assert [len(hosted.batcher.runner._tenants) for hosted in net.ends.server.hosting.current] == [0, 0]
 
 
+async def all_collected(net: Net) -> None:
+    """What both have earned is settled, ripe and drawn."""
+    for _ in range(2):
+        for stage in (net.ends, net.middles[0]):
+            await asyncio.to_thread(stage.settlement(net.network).round, at_once=True)
+        ask(net.network.chain.url, "evm_increaseTime", 2 * PARAMS.maturity_s)
+        ask(net.network.chain.url, "evm_mine")
+
+
 async def test_it_is_paid_right_to_the_unit(net: Net) -> None:
     """One voucher for the whole route on A's disk, earned once; of 8 shares A collects 3 and 3, B 2."""
     _, report = await generated(net.client(), 11)
@@ -176,13 +187,11 @@ async def test_it_is_paid_right_to_the_unit(net: Net) -> None:
     assert (held.earned, held.indexes) == (held.cumulative, (0, 2))
     assert [bill.payee.weight_bps for bill in report.stages] == [3750, 2500, 3750]
 
-    for stage in (net.ends, net.middles[0]):  # what other tests have left
-        await asyncio.to_thread(stage.settlement(net.network).round, at_once=True)
+    await all_collected(net)  # what other tests have left
     before = net.balances()
     _, report = await generated(net.client(), 11)
     await over(net)
-    for stage in (net.ends, net.middles[0]):
-        await asyncio.to_thread(stage.settlement(net.network).round, at_once=True)
+    await all_collected(net)
     gained = [new - old for new, old in zip(net.balances(), before, strict=True)]
     assert gained == [report.paid * 3 // 4, report.paid // 4]
     assert net.ends.ledger.held(report.channel).earned == net.network.channels.state(report.channel).settled
@@ -198,6 +207,15 @@ async def test_sessions_share_a_channel_one_after_the_other(net: Net) -> None:
     texts = await asyncio.gather(*map(finished, sessions))
     assert len({tokens for tokens, _ in texts}) == 1
     assert len({report.channel for _, report in texts}) == 3
+
+
+async def test_the_last_place_of_a_node_is_enough_for_both_its_stages(
+    net: Net, truth: Callable[[int], tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A is full when the route comes by the second time: by its own place."""
+    monkeypatch.setattr(net.ends.server._sessions._claims, "_max_sessions", 1)
+    assert (await generated(net.client(), 5))[0] == truth(5)
+    await over(net)
 
 
 @pytest.mark.parametrize("after", [0, 1, 9, 18])

@@ -1,9 +1,11 @@
 """Running streams over WebSockets: limits, heartbeats and broken connections."""
 
 import asyncio
+import gc
 import socket
 import struct
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +203,41 @@ async def test_listening_needs_an_identity_and_a_good_address(node: Node) -> Non
     for host, port in ((HOST, 65536), ("192.0.2.1", 0)):
         with pytest.raises(ListenFailed):
             await node.transport.listen(host, port, node.echo)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Only what nothing refers to is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_stream_that_is_closed_here_is_free_at_once(node: Node) -> None:
+    """Its TLS buffers do not wait for the garbage collector: the error that it ended with holds none of its frames."""
+    stream = await node.dial()
+    await stream.send(Frame(FrameType.CONTROL, b"hello"))
+    await stream.recv()
+    pipe = weakref.ref(stream._pipe)  # type: ignore[attr-defined]
+    await stream.close()
+    with pytest.raises(ClosedHere):
+        await stream.recv()
+    del stream
+    await asyncio.sleep(0)
+    assert pipe() is None
+
+
+async def test_an_ended_stream_says_the_same_each_time_it_is_asked(node: Node) -> None:
+    """As errors of their own, whose tracebacks do not grow."""
+    stream = await node.dial()
+    await (await node.streams.get()).close("enough")
+    errors = []
+    for _ in range(3):
+        with pytest.raises(PeerClosed, match="enough") as caught:
+            await stream.recv()
+        errors.append(caught.value)
+    assert [(each.code, each.reason) for each in errors] == [(CloseCode.NORMAL, "enough")] * 3
+    assert len({id(each) for each in errors}) == 3
+    await stream.close()

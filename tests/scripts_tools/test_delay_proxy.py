@@ -142,8 +142,8 @@ def test_one_connection_past_the_limit_is_reset_and_the_others_go_on(server: soc
     with DelayProxy(port_of(server), 0.0) as proxy:
         nears = [socket.create_connection((HOST, proxy.listen_port), PATIENCE) for _ in range(MAX_CONNECTIONS)]
         fars = [server.accept()[0] for _ in nears]
-        with socket.create_connection((HOST, proxy.listen_port), PATIENCE) as late, pytest.raises(ConnectionResetError):
-            late.recv(1)
+        with pytest.raises(ConnectionResetError), socket.create_connection((HOST, proxy.listen_port), PATIENCE) as late:
+            late.recv(1)  # where the reset has not come before the connection stood
         nears[-1].sendall(b"here")
         found = {near.getsockname()[1] for near in nears}
         for end in (*nears, *fars):

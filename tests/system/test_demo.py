@@ -19,11 +19,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from incentives.deploy import LOCAL_TESTNET
 from node.devchain.local import LocalChain
 from sharding.exact.engine import ExactEngine
 from sharding.manifest import read_manifest
 from sharding.spec import ModelSpec
 from sharding.tokenizer import Tokenizer
+from tests.conftest import ask
 from tests.sharding.chains import greedy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,7 +273,7 @@ def wallet(by_hand: ByHand, account: int) -> int:
 
 
 def test_a_stage_killed_after_the_answer_still_collects(by_hand: ByHand) -> None:
-    """kill -9 right after the answer, before any settlement: the vouchers are on disk, and a restart is paid for them."""
+    """kill -9 right after the answer, before any settlement: the vouchers are on disk, and pay when they are ripe."""
     before = wallet(by_hand, 2)
     with by_hand.nodes():
         done = by_hand.tally("run", PROMPT, "--max-tokens", "20", "--rpc", by_hand.rpc, "--dev-account", "9", "--json")
@@ -279,6 +281,9 @@ def test_a_stage_killed_after_the_answer_still_collects(by_hand: ByHand) -> None
         os.kill(status["pid"], signal.SIGKILL)
     result = json.loads(done.stdout)
 
+    by_hand.tally("node", "collect", "--config", "n1/node.toml")  # settles, if nobody else has
+    ask(by_hand.rpc, "evm_increaseTime", 2 * LOCAL_TESTNET.maturity_s)
+    ask(by_hand.rpc, "evm_mine")
     by_hand.tally("node", "collect", "--config", "n1/node.toml")
 
     assert result["tokens"] == whole_model_tokens(PROMPT, 20)

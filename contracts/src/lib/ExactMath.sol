@@ -117,7 +117,12 @@ library ExactMath {
 
     /// @dev HEADNORM's y_j in Q16, from NORM's n_j.
     function headNormElement(int256 n, int256 gain, uint256 c) internal pure returns (int256) {
-        return int32Of(rsh(n * gain, 4 + c));
+        return int32Of(headNormValue(n, gain, c));
+    }
+
+    /// @dev The same before its bound.
+    function headNormValue(int256 n, int256 gain, uint256 c) internal pure returns (int256) {
+        return rsh(n * gain, 4 + c);
     }
 
     /// @dev PROJECT's p = S + f - 16.
@@ -129,7 +134,12 @@ library ExactMath {
 
     /// @dev PROJECT's y_n in Q16. |acc| < 2^31, scale an int32; bias is 0 where there is none.
     function projectElement(int256 acc, int256 scale, uint256 p, int256 bias) internal pure returns (int256) {
-        return int32Of((p < NO_BITS_LEFT ? rsh(acc * scale, p) : int256(0)) + bias);
+        return int32Of(projectValue(acc, scale, p, bias));
+    }
+
+    /// @dev The same before its bound.
+    function projectValue(int256 acc, int256 scale, uint256 p, int256 bias) internal pure returns (int256) {
+        return (p < NO_BITS_LEFT ? rsh(acc * scale, p) : int256(0)) + bias;
     }
 
     /// @dev ROTATE's pair for Q14 cosine and sine. It may leave int32; COMPRESS bounds it.
@@ -192,12 +202,17 @@ library ExactMath {
 
     /// @dev GATE's h in Q16, for int32 g and u.
     function gateElement(int256 g, int256 u) internal pure returns (int256) {
+        return int32Of(gateValue(g, u));
+    }
+
+    /// @dev The same before its bound.
+    function gateValue(int256 g, int256 u) internal pure returns (int256) {
         uint256 a = capped(g < 0 ? -g : g, 1 << 20);
         uint256 y = (((a + 2) >> 2) * 11819) >> 11;
         uint256 e = uint256(rsh(int256(exp2(y)), y >> 16));
         uint256 s = (1 << 32) / (65536 + e);
         if (g < 0) s = 65536 - s;
-        return int32Of(rsh(rsh(g * int256(s), 16) * u, 16));
+        return rsh(rsh(g * int256(s), 16) * u, 16);
     }
 
     /// @dev A residual sum.
@@ -209,7 +224,12 @@ library ExactMath {
 
     /// @dev Embedding: r_j = rsh(w C M, s).
     function embedElement(int256 weight, int256 column, int256 scale, uint256 s) internal pure returns (int256) {
-        return s < NO_BITS_LEFT ? int32Of(rsh(weight * column * scale, s)) : int256(0);
+        return int32Of(embedValue(weight, column, scale, s));
+    }
+
+    /// @dev The same before its bound.
+    function embedValue(int256 weight, int256 column, int256 scale, uint256 s) internal pure returns (int256) {
+        return s < NO_BITS_LEFT ? rsh(weight * column * scale, s) : int256(0);
     }
 
     // 6. Choosing a token

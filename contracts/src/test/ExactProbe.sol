@@ -75,6 +75,7 @@ contract ExactProbe {
         if (op == keccak256("attentionWeight")) return i(ExactMath.attentionWeight(a, b));
         if (op == keccak256("isReciprocal")) return truth(ExactMath.isReciprocal(u(a), u(b)));
         if (op == keccak256("gateElement")) return ExactMath.gateElement(a, b);
+        if (op == keccak256("gateValue")) return ExactMath.gateValue(a, b);
         if (op == keccak256("add")) return ExactMath.add(a, b);
         if (op == keccak256("nucleusQuota")) return i(ExactMath.nucleusQuota(u(a), u(b)));
         if (op == keccak256("noiseKey")) return i(ExactMath.noiseKey(uint64(u(a)), uint64(u(b))));
@@ -87,6 +88,7 @@ contract ExactProbe {
         if (op == keccak256("normSquare")) return i(ExactMath.normSquare(u(a), u(b), u(c)));
         if (op == keccak256("normElement")) return ExactMath.normElement(a, u(b), u(c));
         if (op == keccak256("headNormElement")) return ExactMath.headNormElement(a, b, u(c));
+        if (op == keccak256("headNormValue")) return ExactMath.headNormValue(a, b, u(c));
         if (op == keccak256("loweredWeight")) return ExactMath.loweredWeight(u(a), u(b), u(c));
         if (op == keccak256("nucleusWeight")) return i(ExactMath.nucleusWeight(a, b, u(c)));
         if (op == keccak256("sampleScore")) return ExactMath.sampleScore(a, u(b), c);
@@ -98,10 +100,12 @@ contract ExactProbe {
             return (truth(ExactMath.isPackShift(u(a[0]), u(a[1]), u(a[2]), u(a[3]))), 0);
         }
         if (op == keccak256("projectElement")) return (ExactMath.projectElement(a[0], a[1], u(a[2]), a[3]), 0);
+        if (op == keccak256("projectValue")) return (ExactMath.projectValue(a[0], a[1], u(a[2]), a[3]), 0);
         if (op == keccak256("rotate")) return ExactMath.rotate(a[0], a[1], a[2], a[3]);
         if (op == keccak256("score")) return (ExactMath.score(a[0], a[1], u(a[2]), u(a[3])), 0);
         if (op == keccak256("mixElement")) return (ExactMath.mixElement(a[0], u(a[1]), u(a[2]), u(a[3])), 0);
         if (op == keccak256("embedElement")) return (ExactMath.embedElement(a[0], a[1], a[2], u(a[3])), 0);
+        if (op == keccak256("embedValue")) return (ExactMath.embedValue(a[0], a[1], a[2], u(a[3])), 0);
         if (op == keccak256("precedes")) return (truth(ExactMath.precedes(a[0], u(a[1]), a[2], u(a[3]))), 0);
         revert OperationUnknown(name, 4);
     }

@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,8 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from node.devchain.constants import CHAIN_ID, MNEMONIC
+from node.devchain.local import LocalChain
+from node.devchain.locate import find_anvil
 
 OPCODES = {
     "STOP": 0x00, "SUB": 0x03, "GT": 0x11, "ISZERO": 0x15, "ADDRESS": 0x30, "CALLDATALOAD": 0x35, "CALLDATASIZE": 0x36,
@@ -143,6 +145,15 @@ def _client(url: str) -> Client:
 def client(chain_snapshot: str) -> Client:
     """A client of each kind of chain; whatever the test does is undone after it."""
     return _client(chain_snapshot)
+
+
+@pytest.fixture(params=["embedded", "anvil"])
+def fresh_client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of a chain that nobody has used; with anvil left out where there is none."""
+    if request.param == "anvil" and find_anvil() is None:
+        pytest.skip("no anvil: run `npm install` in contracts/ or put it on the PATH")
+    with LocalChain(request.param) as chain:
+        yield _client(chain.url)
 
 
 @pytest.fixture

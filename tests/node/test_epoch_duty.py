@@ -1,0 +1,300 @@
+"""The duty of nodes about scores: roots are posted and come to count, lies are caught, and nobody has to remember anything."""
+
+from dataclasses import replace
+
+import pytest
+
+from incentives.chain import Web3Chain
+from incentives.chain_types import Contract, Event
+from incentives.errors import Reverted
+from incentives.reliability import RootState
+from incentives.score_tree import Posting, ScoreTable, drawn_ticket
+from incentives.scores import ONE as UNIT
+from incentives.scores import Masses
+from incentives.units import ONE
+from node.epoch_duty import MAX_TRIES, ChainClock
+from node.money_view import pay_owner
+from tests.incentives.suite import PEER
+from tests.node.epoch_nodes import CLIENT, CLOCKS, DutyNet, DutyNode, bring_up
+
+SOON = CLOCKS.exclusive // 4 + 1
+"""Seconds after an epoch's end: nobody posts or judges before, since a chain may take its last blocks back."""
+
+
+@pytest.fixture(scope="module")
+def brought_up(chain_url: str) -> DutyNet:
+    return bring_up(chain_url)
+
+
+@pytest.fixture
+def net(brought_up: DutyNet, chain_snapshot: str) -> DutyNet:
+    """Three nodes that have joined; what the test does to the chain is undone."""
+    return brought_up.as_new()
+
+
+@pytest.fixture
+def second(net: DutyNet) -> DutyNet:
+    """All are in the table, one has credit, the first root counts, and the next epoch has just ended."""
+    net.look()
+    net.pay(net.nodes[0], ONE)
+    epoch = net.epoch
+    net.at(-150, epoch)
+    net.look()
+    _post_first(net, epoch)
+    net.at(SOON, epoch + 1)
+    return net
+
+
+def _post_first(net: DutyNet, epoch: int) -> Posting:
+    """The first root of all: whoever is first in the order of the epoch posts it."""
+    for after in (0, 40, 80, 120):
+        net.at(after, epoch)
+        if any("post" in done for done in net.look().values()):
+            net.at(after + CLOCKS.activation + 5, epoch)
+            return net.nodes[0].duty.history.refresh().standing[epoch]
+    raise AssertionError("nobody has posted")
+
+
+def _drawn(net: DutyNet) -> DutyNode:
+    """Who posts the root of the epoch that has ended."""
+    history = net.nodes[0].duty.history
+    history.refresh()
+    epoch = net.epoch - 1
+    base = history.serving(history.end_of(epoch))
+    assert base is not None
+    table = history.table(base)
+    assert table is not None
+    owner = table.holder(drawn_ticket(base, epoch)).leaf.node
+    return next(node for node in net.nodes if node.owner.address == owner)
+
+
+def _honest(net: DutyNet, node: DutyNode) -> ScoreTable:
+    """What belongs into the epoch that has ended, as the node works it out."""
+    history = node.duty.history
+    history.refresh()
+    epoch = net.epoch - 1
+    base = history.serving(history.end_of(epoch))
+    assert base is not None
+    assert history.table(base) is not None
+    honest = history.honest(epoch, base)
+    assert honest is not None
+    return honest
+
+
+def _lying(net: DutyNet, node: DutyNode, after: int = 1) -> tuple[Posting, ScoreTable]:
+    """The node's process is replaced by one that gives it a better score than it has; posted when it is its turn."""
+    history, honest = node.duty.history, _honest(net, node)
+    place = next(at for at, leaf in enumerate(honest.leaves) if leaf.node == node.owner.address)
+    lie = replace(honest.leaves[place], masses=Masses(1_000 * UNIT, 0))
+    table = ScoreTable((*honest.leaves[:place], lie, *honest.leaves[place + 1 :]))
+    return history.scores.post(node.signer, net.epoch - 1, table, node.owner.address), table
+
+
+def test_nodes_put_themselves_into_the_table_and_claim_for_their_work(net: DutyNet) -> None:
+    """Each its own stake, once; credit in the middle of the epoch, once, from channels that pay the pool only."""
+    assert net.look() == {0: ["enrol"], 1: ["enrol"], 2: ["enrol"]}
+    assert net.look() == {0: [], 1: [], 2: []}
+    net.pay(net.nodes[0], ONE // 500)
+    net.pay(net.nodes[1], ONE // 500, pool=0)
+    epoch = net.epoch
+    net.at(-CLOCKS.epoch // 2 - 10, epoch)
+    assert net.look() == {0: [], 1: [], 2: []}
+    net.at(-CLOCKS.epoch // 2 + 10, epoch)
+    assert net.look() == {0: ["claim"], 1: [], 2: []}
+    assert net.look() == {0: [], 1: [], 2: []}
+    assert net.restarted(0).look() == []
+    history = net.nodes[1].duty.history
+    history.refresh()
+    assert history.now.evidence[epoch][net.nodes[0].owner.address].credit == 2 * UNIT * 9_750 // 10_000
+    assert set(history.now.stakes()) == {node.owner.address for node in net.nodes}
+
+
+def test_a_root_is_posted_counts_and_gives_a_score(net: DutyNet) -> None:
+    """The first one, by one node; the others find nothing wrong with it."""
+    net.look()
+    net.pay(net.nodes[2], ONE // 250)
+    epoch = net.epoch
+    net.at(-150, epoch)
+    net.look()
+    posting = _post_first(net, epoch)
+    assert net.look() == {0: [], 1: [], 2: []}
+    history = net.nodes[0].duty.history
+    assert history.serving(history.end_of(epoch) + CLOCKS.epoch) == posting
+    table = history.table(posting)
+    assert table is not None
+    leaf = table.find(net.nodes[2].owner.address)
+    assert leaf is not None
+    assert leaf.leaf.masses == Masses(4 * UNIT * 9_750 // 10_000, 0)
+    assert leaf.leaf.masses.published > 0
+    assert history.scores.published(posting, leaf).score == leaf.leaf.masses.published
+
+
+def test_the_drawn_node_posts_at_once_and_the_others_wait(second: DutyNet) -> None:
+    """Where it is silent, another one posts when everybody may; the root continues the one before."""
+    drawn, epoch = _drawn(second), second.epoch - 1
+    silent = [node.look() for node in second.nodes if node is not drawn]
+    assert silent == [[], []]
+    for edge in (-5, 0, 8):  # a block may be dated a little before it takes a transaction
+        second.at(CLOCKS.exclusive + edge, epoch)
+        assert [node.look() for node in second.nodes if node is not drawn] == [[], []]
+    for after in (60, 100, 140, 180):
+        second.at(after, epoch)
+        if any("post" in done for done in second.look(drawn).values()):
+            break
+    history = drawn.duty.history
+    posting = history.refresh().standing[epoch]
+    assert posting.poster != drawn.owner.address
+    assert posting.base == epoch - 1
+    assert drawn.look() == []
+    assert all(second.stake(node) for node in second.nodes)
+
+
+def test_who_is_not_shown_all_logs_posts_nothing(second: DutyNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contracts' state says more than the logs of such an endpoint; on their word alone an honest stake would be gone."""
+    _drawn(second).look()
+    epoch = second.epoch
+    second.pay(second.nodes[0], ONE, salt=PEER)
+    second.at(-150, epoch)
+    assert "claim" in second.nodes[0].look()
+    second.at(SOON, epoch)
+    complete = Web3Chain.all_events
+    drawn = second.restarted(second.nodes.index(_drawn(second)))
+
+    def leaky(self: Web3Chain, contract: Contract, from_block: int) -> list[Event]:
+        return [each for each in complete(self, contract, from_block) if each.args.get("epoch") != epoch]
+
+    monkeypatch.setattr("incentives.score_history.MAY_CHANGE_BLOCKS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Web3Chain, "all_events", leaky)
+        assert drawn.look() == []
+    assert drawn.look() == ["post"]
+    second.look()
+    assert second.stake(drawn) > 0
+
+
+def test_the_drawn_nodes_root_is_taken_by_the_others(second: DutyNet) -> None:
+    """At the first second; a node that starts anew agrees, from the chain alone."""
+    drawn, epoch = _drawn(second), second.epoch - 1
+    assert drawn.look() == ["post"]
+    for place in range(3):
+        second.restarted(place)
+    assert second.look() == {0: [], 1: [], 2: []}
+    second.at(SOON + CLOCKS.activation + 10, epoch)
+    posting = second.nodes[0].duty.history.refresh().standing[epoch]
+    assert second.nodes[0].duty.history.serving(second.network.chain.head().timestamp) == posting
+    assert posting.poster == drawn.owner.address
+
+
+def test_a_liar_who_hides_the_leaves_is_slashed_and_the_next_root_counts(second: DutyNet) -> None:
+    """A watcher demands them and has its bond back; the liar's stake is gone, and somebody else posts in time."""
+    liar, epoch = _drawn(second), second.epoch - 1
+    _lying(second, liar)
+    watchers = [node for node in second.nodes if node is not liar]
+    assert [node.look() for node in watchers] == [["demand"], []]
+    bonds = second.network.token.balance_of(watchers[0].signer.address)
+    second.at(60, epoch)
+    assert watchers[1].look()[:1] == ["expire"]
+    assert second.stake(liar) == 0
+    for after in (100, 130, 160, 190):
+        second.at(after, epoch)
+        for node in watchers:
+            node.look()
+    posting = watchers[0].duty.history.refresh().standing[epoch]
+    assert posting.poster in {node.owner.address for node in watchers}
+    assert second.network.token.balance_of(watchers[0].signer.address) > bonds
+    second.at(CLOCKS.epoch - 10, epoch)
+    assert [node.look() for node in watchers] == [[], []]
+    history = watchers[1].duty.history
+    assert history.serving(second.network.chain.head().timestamp) == posting
+
+
+def test_a_liar_who_shows_the_leaves_is_caught_by_the_wrong_one(second: DutyNet) -> None:
+    """They are in the log, and each watcher finds the leaf by itself."""
+    liar, epoch = _drawn(second), second.epoch - 1
+    posting, table = _lying(second, liar)
+    watchers = [node for node in second.nodes if node is not liar]
+    assert watchers[0].look() == ["demand"]
+    liar.duty.history.scores.show(liar.signer, posting, table)
+    assert watchers[1].look() == ["challengeLeaf"]
+    assert second.stake(liar) == 0
+    assert epoch not in watchers[0].duty.history.refresh().standing
+    fees = second.network.stakes.owed_to(watchers[1].signer.address)
+    assert fees > 0
+    before = second.network.token.balance_of(watchers[1].signer.address)
+    assert "pay out" in watchers[1].look()
+    assert second.network.token.balance_of(watchers[1].signer.address) == before + fees
+
+
+def test_who_posts_out_of_turn_is_caught_without_any_leaf(second: DutyNet) -> None:
+    """The right root, too early, by another node than the drawn one."""
+    drawn = _drawn(second)
+    thief = next(node for node in second.nodes if node is not drawn)
+    thief.duty.history.scores.post(thief.signer, second.epoch - 1, _honest(second, thief), thief.owner.address)
+    assert drawn.look() == ["challengeDraw"]
+    assert second.stake(thief) == 0
+    assert drawn.look()[:1] == ["post"]
+
+
+def test_demanded_leaves_are_shown(second: DutyNet) -> None:
+    """By the poster at once, or by another node when half the time is over; who asked in vain pays for it."""
+    drawn, epoch = _drawn(second), second.epoch - 1
+    assert drawn.look() == ["post"]
+    others = [node for node in second.nodes if node is not drawn]
+    network, scores = second.network, drawn.duty.history.scores
+    posting = drawn.duty.history.refresh().standing[epoch]
+    bond = network.deployment.params.scores.demand_bond
+    network.token.ensure_allowance(CLIENT, scores.contract.address, bond)
+    network.chain.send(CLIENT, scores.contract, "demand", posting.words)
+    assert others[0].look() == []
+    second.at(SOON + CLOCKS.response - 10, epoch)
+    assert others[0].look() == ["show"]
+    assert drawn.look() == []
+    assert scores.ring(epoch).state is RootState.SHOWN
+    assert scores.credit_of(others[0].signer.address) == bond
+    assert others[0].look() == ["withdraw"]
+
+
+def test_a_poster_is_paid_from_what_channels_pay_to_the_pool(second: DutyNet) -> None:
+    """Once the pool's shares have been collected; before that it is refused, and not asked without end."""
+    drawn, epoch = _drawn(second), second.epoch - 1
+    assert drawn.look() == ["post"]
+    second.at(SOON + CLOCKS.activation + 10, epoch)
+    for _ in range(MAX_TRIES + 2):
+        assert "reward" not in drawn.look()
+    reward = second.network.deployment.params.scores.reward
+    second.pay(drawn, 100 * ONE, salt=bytes([1]) * 32)
+    second.at(-100, epoch + 1)
+    done = drawn.look()
+    assert "collect" in done
+    second.at(1, epoch + 1)
+    second.look()
+    assert (earned := drawn.duty.history.scores.credit_of(drawn.owner.address)) >= reward
+    before = second.network.token.balance_of(drawn.owner.address)
+    pay_owner(second.network, drawn.owner)
+    assert second.network.token.balance_of(drawn.owner.address) == before + earned
+    with pytest.raises(Reverted, match="NothingExiting"):
+        pay_owner(second.network, drawn.owner)
+
+
+def test_a_node_without_money_for_a_bond_says_so_and_goes_on(second: DutyNet, caplog: pytest.LogCaptureFixture) -> None:
+    """It cannot demand; whoever can does."""
+    liar = _drawn(second)
+    _lying(second, liar)
+    poor, rich = (node for node in second.nodes if node is not liar)
+    token = second.network.token
+    token.transfer(poor.signer, CLIENT.address, token.balance_of(poor.signer.address))
+    assert poor.look() == []
+    assert "send it some" in caplog.text
+    assert rich.look() == ["demand"]
+
+
+def test_the_chains_clock_goes_on_between_its_blocks() -> None:
+    """From when a block was first seen; never before its time."""
+    passed = [0.0]
+    clock = ChainClock(lambda: passed[0])
+    assert clock.now(b"a", 100) == 100
+    passed[0] = 7.9
+    assert clock.now(b"a", 100) == 107
+    assert clock.now(b"b", 103) == 103
+    passed[0] = 9.0
+    assert clock.now(b"b", 103) == 104
