@@ -12,7 +12,7 @@ from incentives.artifacts import load_artifact
 from incentives.chain_types import Chain, Contract, Deployed
 from incentives.deployment import LOCAL_TESTNET, ContractRecord, Deployment, SuiteParams
 from incentives.errors import DeploymentError, Reverted
-from incentives.evidence import POOL_SHARE
+from incentives.payees import POOL_BPS
 from incentives.rpc_errors import shown_url
 from incentives.signing import Signer
 from incentives.units import ONE
@@ -74,7 +74,7 @@ def deploy_suite(
         ),
         demands=suite.create_at(demands_at, "Demands", court_at, models.address, _demand_terms(params)),
         channels=suite.create_at(
-            channels_at, "Channels", token_record.address, params.close_delay_s, params.maturity_s, court_at
+            channels_at, "Channels", token_record.address, *_channel_terms(params), court_at, scores_at
         ),
         evidence=suite.create_at(evidence_at, "Evidence", court_at, channels_at, scores_at, *_credit_terms(params)),
         params=params,
@@ -87,6 +87,11 @@ def next_addresses(chain: Chain, signer: Signer, count: int) -> list[Address]:
     """Where the signer's next contracts will be."""
     nonce = chain.nonce(signer.address)
     return [create_address(signer.address, nonce + k) for k in range(count)]
+
+
+def _channel_terms(params: SuiteParams) -> tuple[int, int]:
+    """As Channels' constructor takes them."""
+    return params.close_delay_s, params.maturity_s
 
 
 def _dispute_terms(params: SuiteParams) -> tuple[int, int, int, int, int]:
@@ -157,7 +162,7 @@ def _scores_wiring(chain: Chain, deployment: Deployment) -> tuple[tuple[str, str
     reliability = deployment.contract("Reliability")
     genesis, count = chain.call(reliability, "times")[0], chain.call(reliability, "enrolled")[0]
     calendar, clocks = (genesis, params.clocks.epoch), params.clocks.words
-    suite = deployment.court.address, deployment.channels.address, deployment.reliability.address, POOL_SHARE
+    suite = deployment.court.address, deployment.channels.address, deployment.reliability.address, POOL_BPS
     return (
         ("Court", "calendar", calendar),
         ("Evidence", "calendar", calendar),
@@ -200,6 +205,7 @@ def verify_wiring(chain: Chain, deployment: Deployment) -> None:
         *_scores_wiring(chain, deployment),
         ("Channels", "maturity", params.maturity_s),
         ("Channels", "court", deployment.court.address),
+        ("Channels", "pool", deployment.reliability.address),
     )
     for name, fn, value in expected:
         contract: Contract = deployment.contract(name)

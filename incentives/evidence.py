@@ -15,9 +15,6 @@ from verification.addresses import Address, address_bytes, to_address
 if TYPE_CHECKING:
     from verification.routes import Route
 
-POOL_SHARE = 250
-"""Ten-thousandths that a channel has to pay to the audit pool for its nodes to be credited."""
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -11,6 +11,8 @@ from sharding.hashing import keccak256
 from verification.addresses import Address, address_bytes, to_address
 
 WHOLE_BPS = 10_000
+POOL_BPS = 250
+"""The audit pool's share of every route: without it a channel gives its nodes no credit."""
 MAX_PAYEES = 256
 WORD_BYTES = 32
 _WEIGHT_BYTES = 12
@@ -38,10 +40,10 @@ def share_of(pot: int, weight_bps: int) -> int:
     return pot * weight_bps // WHOLE_BPS
 
 
-def payees_for(weights: Sequence[tuple[str, int]]) -> tuple[Payee, ...]:
-    """Turn (node, weight) pairs into payees in the same order, exact to the largest remainder.
+def payees_for(weights: Sequence[tuple[str, int]], whole: int = WHOLE_BPS) -> tuple[Payee, ...]:
+    """Turn (node, weight) pairs into payees of `whole` shares in the same order, exact to the largest remainder.
 
-    Every payee gets at least 1 of the 10,000 shares; if all weights are zero, all get the same.
+    Every payee gets at least 1 of the shares; if all weights are zero, all get the same.
     Raises: PayeesError for no or more than 256 payees, or a negative weight; MalformedAddress.
     """
     if not 1 <= len(weights) <= MAX_PAYEES:
@@ -50,23 +52,23 @@ def payees_for(weights: Sequence[tuple[str, int]]) -> tuple[Payee, ...]:
         if weight < 0:
             raise PayeesError(f"{node} has the negative weight {weight}")
     amounts = [weight for _, weight in weights] if any(weight for _, weight in weights) else [1] * len(weights)
-    shares = _at_least_one(_largest_remainder(amounts), amounts)
+    shares = _at_least_one(_largest_remainder(amounts, whole), amounts, whole)
     return tuple(Payee(to_address(node), share) for (node, _), share in zip(weights, shares, strict=True))
 
 
-def _largest_remainder(amounts: Sequence[int]) -> list[int]:
+def _largest_remainder(amounts: Sequence[int], whole: int) -> list[int]:
     total = sum(amounts)
-    shares = [amount * WHOLE_BPS // total for amount in amounts]
-    by_remainder = sorted(range(len(amounts)), key=lambda i: (-(amounts[i] * WHOLE_BPS % total), i))
-    for index in by_remainder[: WHOLE_BPS - sum(shares)]:
+    shares = [amount * whole // total for amount in amounts]
+    by_remainder = sorted(range(len(amounts)), key=lambda i: (-(amounts[i] * whole % total), i))
+    for index in by_remainder[: whole - sum(shares)]:
         shares[index] += 1
     return shares
 
 
-def _at_least_one(shares: Sequence[int], amounts: Sequence[int]) -> list[int]:
+def _at_least_one(shares: Sequence[int], amounts: Sequence[int], whole: int) -> list[int]:
     """Raise zeros to one at the cost of the largest shares; of equal ones, that with the smallest amount pays."""
     raised = [max(share, 1) for share in shares]
-    for _ in range(sum(raised) - WHOLE_BPS):
+    for _ in range(sum(raised) - whole):
         payer = max(range(len(raised)), key=lambda i: (raised[i], -amounts[i], i))
         raised[payer] -= 1
     return raised

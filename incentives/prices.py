@@ -1,19 +1,22 @@
 """What work costs. The unit is token x block; the embedding and the head count as one pseudo-block each.
 
-A route has one price per token, so one number in a voucher pays all its stages and their shares stay constant.
+A route has one price per token, so one number in a voucher pays all its stages and their shares stay constant. The audit pool's
+share comes on top of what the stages ask.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from incentives.errors import PriceError
-from incentives.payees import Payee, payees_for
+from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, payees_for
 from sharding.span import Span, is_cover
 from verification.addresses import Address
 
 PREFILL_DISCOUNT = 8
 """A prompt's token costs an eighth of a generated one: its rows share one reading of the weights."""
 MAX_ASK = 2**96 - 1
+STAGES_BPS = WHOLE_BPS - POOL_BPS
+"""What all stages of a route have together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class RoutePrice:
 
     per_token: int
     per_stage: tuple[int, ...] = ()
-    """Its parts, in the stages' order."""
+    """What each stage asks, in their order; the rest is the audit pool's."""
 
     def decode_cost(self, tokens: int) -> int:
         """Cost of generating `tokens` tokens: n x A."""
@@ -83,16 +86,27 @@ def stage_price(stage: StagePrice, num_blocks: int) -> int:
     return paid_blocks(stage.span, num_blocks) * stage.ask
 
 
+def with_pool(asked: int) -> int:
+    """What a route costs whose stages ask so much together: the least of which their shares are no less."""
+    return -(-asked * WHOLE_BPS // STAGES_BPS)
+
+
+def without_pool(price: int) -> int:
+    """The most that the stages of a route of that price may ask together."""
+    return price * STAGES_BPS // WHOLE_BPS
+
+
 def route_price(stages: Sequence[StagePrice], num_blocks: int) -> RoutePrice:
-    """Price the stages of a route over all blocks [0, num_blocks). Raises: SpanError, PriceError."""
+    """Price the stages of a route over all blocks [0, num_blocks), and the pool. Raises: SpanError, PriceError."""
     prices = [stage_price(stage, num_blocks) for stage in stages]
     if not is_cover([stage.span for stage in stages], num_blocks):
         raise PriceError(
             f"the stages {', '.join(str(stage.span) for stage in stages)} do not cover 0:{num_blocks} once"
         )
-    return RoutePrice(sum(prices), tuple(prices))
+    return RoutePrice(with_pool(sum(prices)), tuple(prices))
 
 
-def route_payees(stages: Sequence[StagePrice], num_blocks: int) -> tuple[Payee, ...]:
-    """Split a route's price between its stages, in their order: payee i is stage i. Raises: SpanError, PriceError."""
-    return payees_for([(stage.node, stage_price(stage, num_blocks)) for stage in stages])
+def route_payees(stages: Sequence[StagePrice], num_blocks: int, pool: Address) -> tuple[Payee, ...]:
+    """Split a route's price: payee i is stage i, the last one the audit pool. Raises: SpanError, PriceError, PayeesError."""
+    weights = [(stage.node, stage_price(stage, num_blocks)) for stage in stages]
+    return (*payees_for(weights, STAGES_BPS), Payee(pool, POOL_BPS))

@@ -132,7 +132,7 @@ class Admission:
         sampling = _checked_sampling(opening, route)
         offers = _offers(route)
         price = route_price(offers, self._terms.num_blocks)
-        payees = _checked_payees(opening, offers, self._terms.num_blocks)
+        payees = self._checked_payees(opening, offers)
         capacity = self._checked_capacity(opening)
         self._check_share(offers[stage], payees[stage], price)
         await self._check_upstream(route, stage, remote, client)
@@ -205,6 +205,16 @@ class Admission:
             )
         return capacity
 
+    def _checked_payees(self, opening: Open, offers: list[StagePrice]) -> tuple[bytes, ...]:
+        """The channel must pay every stage its weight of the route's price, and the audit pool its share."""
+        words = tuple(opening.channel.payees)
+        if words != payee_words(route_payees(offers, self._terms.num_blocks, self._network.pool)):
+            text = (
+                "the channel's payees are not the route's stages with their weights, and the audit pool with its share"
+            )
+            raise Refused(FailureCode.CHANNEL, text)
+        return words
+
     def _check_share(self, offer: StagePrice, payee: bytes, price: RoutePrice) -> None:
         """Shares are whole basis points: next to a very dear stage, one could be rounded to a part of its own price."""
         earned = int.from_bytes(payee[20:], "big") * price.per_token
@@ -267,11 +277,3 @@ def _offers(route: Route) -> list[StagePrice]:
         return [StagePrice(stage.node, stage.span, stage.ask) for stage in route.stages]
     except SpanError as error:
         raise Refused(FailureCode.WRONG_ROUTE, str(error)) from error
-
-
-def _checked_payees(opening: Open, offers: list[StagePrice], num_blocks: int) -> tuple[bytes, ...]:
-    """The channel must pay every stage its weight of the route's price."""
-    words = tuple(opening.channel.payees)
-    if words != payee_words(route_payees(offers, num_blocks)):
-        raise Refused(FailureCode.CHANNEL, "the channel's payees are not the route's stages with their weights")
-    return words

@@ -216,10 +216,10 @@ class Client:
 
     async def _open_on(self, stages: tuple[RouteStage, ...], wanted: Wanted, *, at_once: bool = False) -> RouteRun:
         """at_once: do not wait for the channel to be mined. Raises: SessionFailed, PriceTooHigh, ChainError."""
-        model, request = self._context.model, wanted.request
-        price, payees = price_of(stages, model.num_blocks), payees_of(stages, model.num_blocks)
-        if price.per_token > request.max_price:
-            raise PriceTooHigh(price.per_token, request.max_price)
+        price, most = price_of(stages, self._context.model.num_blocks), wanted.request.max_price
+        if price.per_token > most:
+            raise PriceTooHigh(price.per_token, most)
+        payees = payees_of(stages, self._context.model.num_blocks, self._context.network.pool)
         need = price.session_cost(len(wanted.known), len(wanted.known) + wanted.tokens_left)
         channel = await (self.money.take_at_once if at_once else self.money.take)(payees, need)
         try:
@@ -251,7 +251,8 @@ class Client:
         )
         digest = route.digest(context.network.route_domain)
         signature = context.signer.sign_digest(digest)
-        return Draft(route, digest, signature, salt, price_of(stages, blocks), payees_of(stages, blocks), channel)
+        payees = payees_of(stages, blocks, context.network.pool)
+        return Draft(route, digest, signature, salt, price_of(stages, blocks), payees, channel)
 
     async def _accept(self, draft: Draft, wanted: Wanted) -> RouteRun:
         """Get every stage's signature on the route, then attach to the last stage."""

@@ -14,7 +14,7 @@ from node.messages import MAX_PROMISES, MAX_STOP_TOKENS, VoucherMessage
 from node.pace import Pace
 from node.patience import Patience
 from node.refusals import FailureCode
-from node.reports import Recovery, Report, Request, bills_of, channel_bill
+from node.reports import Recovery, Report, Request, bills_of, channel_bill, pool_of
 from node.route_run import RouteRun
 
 log = logging.getLogger(__name__)
@@ -278,6 +278,7 @@ class ClientSession:
             prompt_tokens=len(self.request.prompt),
             paid=sum(run.paid for run in runs),
             stages=bills,
+            pool=sum(pool_of(run) for run in runs),
             channel=self.run.opened.channel.channel,
             channels=tuple({run.opened.channel.channel: channel_bill(run) for run in runs if run.paid}.values()),
             first_token_seconds=self._first_at - self._began,

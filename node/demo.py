@@ -125,6 +125,7 @@ class _Demo:
     def _holdings(self, report: Report | None) -> Holdings:
         names: dict[str, Address] = {"client": self._client.address}
         names |= {f"node {index}": node.owner.address for index, node in enumerate(self._nodes)}
+        names["audit pool"] = self._network.pool
         names["deployer"] = LocalSigner.dev_account(0, self._network.chain.chain_id).address
         return read_holdings(self._network, names, [each.channel for each in report.channels] if report else [])
 
@@ -144,15 +145,21 @@ class _Demo:
         return generated
 
     def _await_collected(self, report: Report) -> None:
-        """The nodes settle and collect by themselves; wait until nothing is left for any of them."""
+        """The nodes settle and collect by themselves; wait until nothing is left for any of them.
+
+        Nodes collect for the audit pool when it is worth an epoch's reward; here the client does, as anybody may.
+        """
         channels = self._network.channels
         for bill in report.channels:
             _poll(partial(lambda bill: channels.state(bill.channel).settled == bill.promised, bill), "settle")
-            for index in range(len(bill.payees)):
+            *stages, pool = range(len(bill.payees))
+            for index in stages:
                 _poll(
                     partial(lambda payees, index: is_paid_out(channels.share(payees, index)), bill.payees, index),
                     "collect",
                 )
+            if channels.collectable(bill.payees, pool):  # as ripe as theirs
+                channels.collect(self._client, bill.payees, pool)
 
     def _take_back(self, report: Report) -> None:
         """The client closes its channels and takes what was not spent back to its wallet."""

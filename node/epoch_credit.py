@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from functools import partial
 
-from incentives.evidence import POOL_SHARE, Claim, WorkEvidence
-from incentives.payees import parse_payees, share_of
+from incentives.channels import PotShare
+from incentives.evidence import Claim, WorkEvidence
+from incentives.payees import POOL_BPS, parse_payees, share_of
 from incentives.score_history import ScoreHistory
 from incentives.signing import Signer
 from node.epoch_act import Act
@@ -13,7 +14,7 @@ from node.network import Network
 from verification.addresses import Address
 
 MAX_CLAIMS = 32
-"""Channels in one transaction."""
+"""Channels, or pots, in one transaction."""
 
 
 class EpochCredit:
@@ -42,18 +43,26 @@ class EpochCredit:
             self._claimed_in = epoch
 
     def _collect(self) -> Iterator[Act]:
-        """The audit pool's shares that have grown to what posters are paid for a root, for whoever posts."""
+        """The audit pool's shares, where they are together what posters are paid for a root, for whoever posts."""
         channels, enough = self._network.channels, max(1, self._network.deployment.params.scores.reward)
+        shares, amount = list[PotShare](), 0
         for held in {each.key.payees: each for each in self._ledger.all_held()}.values():
             payees = parse_payees(held.payees)
-            for index, payee in enumerate(payees):
-                if payee.node == self._work.pool and channels.collectable(payees, index) >= enough:
-                    yield Act("collect", partial(channels.collect, self._signer, payees, index))
+            found = {
+                i: channels.collectable(payees, i) for i, each in enumerate(payees) if each.node == self._work.pool
+            }
+            if ripe := tuple(index for index, part in found.items() if part):
+                shares.append(PotShare(payees, ripe))
+                amount += sum(found.values())
+        if amount >= enough:
+            for at in range(0, len(shares), MAX_CLAIMS):
+                part = shares[at : at + MAX_CLAIMS]
+                yield Act("collect", partial(channels.collect_many, self._signer, self._work.pool, part))
 
     def _claim(self, held: HeldChannel) -> Claim | None:
         """What can be claimed for a channel, if anything."""
         claim = Claim(held.key, held.payees)
-        if held.key.payer == self._owner or claim.share_of(self._work.pool) < POOL_SHARE:
+        if held.key.payer == self._owner or claim.share_of(self._work.pool) < POOL_BPS:
             return None
         counted = self._work.counted(held.channel, self._owner)
         fresh = self._network.channels.state(held.channel).settled - counted.settled

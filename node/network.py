@@ -10,6 +10,7 @@ from incentives.deployment import Deployment, default_path
 from incentives.errors import ChainError, DeploymentError
 from incentives.stakes import Stakes
 from incentives.token import Token
+from verification.addresses import Address
 from verification.typed_data import Domain
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Network:
     route_domain: Domain
     money_domain: Domain
     hello_domain: Domain
+
+    @property
+    def pool(self) -> Address:
+        """The audit pool, which has a share of every route."""
+        return self.deployment.reliability.address
 
 
 def connect(

@@ -44,6 +44,7 @@ class ChannelBill:
     channel: bytes
     promised: int
     payees: tuple[Payee, ...]
+    """The stages, and the audit pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Report:
     paid: int
     stages: tuple[StageBill, ...]
     """Of all routes, in their order."""
+    pool: int
+    """What the audit pool has of it."""
     channel: bytes
     """The last route's."""
     channels: tuple[ChannelBill, ...]
@@ -94,5 +97,10 @@ def bills_of(run: RouteRun, number: int) -> list[StageBill]:
     opened = run.opened
     return [
         StageBill(payee, f"{stage.start}:{stage.end}", stage.ask, payee.share_of(run.paid), place, number)
-        for place, (payee, stage) in enumerate(zip(opened.payees, opened.route.stages, strict=True))
+        for place, (payee, stage) in enumerate(zip(opened.payees[:-1], opened.route.stages, strict=True))
     ]
+
+
+def pool_of(run: RouteRun) -> int:
+    """The audit pool's part of what a route was paid: its share is the last."""
+    return run.opened.payees[-1].share_of(run.paid)

@@ -166,9 +166,9 @@ def price_of(stages: Sequence[RouteStage], num_blocks: int) -> RoutePrice:
     return route_price(_offers(stages), num_blocks)
 
 
-def payees_of(stages: Sequence[RouteStage], num_blocks: int) -> tuple[Payee, ...]:
-    """Whom the route's channel pays, with their weights."""
-    return route_payees(_offers(stages), num_blocks)
+def payees_of(stages: Sequence[RouteStage], num_blocks: int, pool: Address) -> tuple[Payee, ...]:
+    """Whom the route's channel pays, with their weights: the stages, and the audit pool."""
+    return route_payees(_offers(stages), num_blocks, pool)
 
 
 def _offers(stages: Sequence[RouteStage]) -> list[StagePrice]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from incentives.prices import with_pool, without_pool
 from node.client_errors import PriceTooHigh
 from node.distinct_routes import cheapest_distinct
 from node.errors import NoRoute
@@ -45,7 +46,7 @@ class RouteWish:
     seconds_per_unit: float = 0.0
     """Seconds per token that a price of one unit per token is worth: 1e-14 gives a second for 10^14 units."""
     max_price: int | None = None
-    """Units per token for the whole route."""
+    """Units per token for the whole route, the audit pool's share included."""
     distinct_owners: bool = False
     excluded: Collection[Address] = frozenset()
     kept: Collection[RouteStage] = ()
@@ -98,9 +99,12 @@ def _plan(offers: list[Offer], wish: RouteWish) -> Found:
     graph = RouteGraph([_served(each, wish) for each in offers], wish.num_blocks)
     stages = [each.stage for each in offers]
     found = _required(graph, _time, wish, DISTINCT_SEARCHES, stages)
-    if wish.max_price is not None and found.price > wish.max_price:
-        found = _within(graph, wish, wish.max_price, found, stages)
-    return found
+    if wish.max_price is None or found.price <= without_pool(wish.max_price):
+        return found
+    try:
+        return _within(graph, wish, without_pool(wish.max_price), found, stages)
+    except PriceTooHigh as error:
+        raise PriceTooHigh(with_pool(error.price), wish.max_price) from error
 
 
 def _usable(stage: RouteStage, num_blocks: int, excluded: Collection[Address]) -> bool:

@@ -17,7 +17,7 @@ import {IToken, Permit, Transfers} from "./lib/Transfers.sol";
 /// @dev Invariants: the token balance is the sum of free balances, of locked minus settled, and of
 /// pots minus what was drawn or refunded from them (plus gifts); settled <= locked and never falls; pots never
 /// fall; a voucher within the lock settles until `reclaim` succeeds, or a `release` that all payees
-/// have signed, whatever the payer does. Whether `payees` is a sound hash is for the payees to check
+/// but the audit pool have signed, whatever the payer does. Whether `payees` is a sound hash is for the payees to check
 /// before they work: what is settled to weights that are not 10,000 together is never collected.
 contract Channels is Refunds {
     using ChannelSlots for Channel;
@@ -33,6 +33,7 @@ contract Channels is Refunds {
     uint64 private constant CLOSED = 2;
 
     uint40 private immutable _closeDelay;
+    address private immutable _pool;
 
     /// @dev Of a channel that is closing. Few ever are: their slot would be too full with it.
     mapping(bytes32 channel => uint40 timestamp) private _closesAt;
@@ -40,12 +41,13 @@ contract Channels is Refunds {
     /// @param closeDelay_ Seconds the payees have to settle after the payer wants out.
     /// @param maturity_ Seconds that what is settled can be refunded, at least.
     /// @param court_ Whose convictions have it refunded.
-    constructor(IToken token_, uint40 closeDelay_, uint40 maturity_, ICourtVerdicts court_)
+    /// @param pool_ The audit pool: a contract, that cannot consent to a release, and need not.
+    constructor(IToken token_, uint40 closeDelay_, uint40 maturity_, ICourtVerdicts court_, address pool_)
         Pots(token_, maturity_)
         Refunds(court_)
     {
         if (closeDelay_ == 0 || closeDelay_ > MAX_CLOSE_DELAY) revert CloseDelayInvalid(closeDelay_);
-        _closeDelay = closeDelay_;
+        (_closeDelay, _pool) = (closeDelay_, pool_);
     }
 
     /// @notice Adds to the caller's free balance.
@@ -150,7 +152,8 @@ contract Channels is Refunds {
 
     /// @notice Ends a channel at once, with the consent of all its payees; what is settled stays theirs.
     /// @dev All, not one: a payer could be one of the payees, and would take back what its vouchers owe
-    /// to the others. A channel ends once, so a consent cannot be used twice.
+    /// to the others. The audit pool has no word in it: it has its share of whatever they settle. A channel ends once, so
+    /// a consent cannot be used twice.
     /// @param payees The words that the channel is locked to.
     /// @param consents Their signatures over `releaseDigest` of the other two, in the order of the words.
     function release(
@@ -165,7 +168,7 @@ contract Channels is Refunds {
         if (block.timestamp > deadline) revert ReleaseExpired(deadline);
         if (settled != current) revert ReleaseStale(current, settled);
         if (payees.hash() != key.payees) revert PayeesWrong(key.payees, payees.hash());
-        payees.mustSign(releaseDigest(id, settled, deadline), consents);
+        payees.mustSign(releaseDigest(id, settled, deadline), consents, _pool);
         end(id, self, locked, settled);
     }
 
@@ -195,6 +198,11 @@ contract Channels is Refunds {
     /// @notice Seconds between `close` and `reclaim`.
     function closeDelay() external view returns (uint40) {
         return _closeDelay;
+    }
+
+    /// @notice The payee that is not asked for its consent to a release.
+    function pool() external view returns (address) {
+        return _pool;
     }
 
     function credit(uint96 amount) private {

@@ -75,7 +75,7 @@ contract ChannelsTest is Suite {
         }
         bytes memory nobody = abi.encodeWithSelector(ChannelTerms.CourtMissing.selector, stranger);
         unbuilt(name, abi.encode(token, CLOSE_DELAY, MATURITY, stranger), nobody);
-        new Channels(IToken(address(token)), 365 days, 365 days, verdicts);
+        new Channels(IToken(address(token)), 365 days, 365 days, verdicts, POOL);
     }
 
     function testFuzz_what_is_deposited_can_be_withdrawn_and_no_more(uint96 amount, uint96 wanted) public {

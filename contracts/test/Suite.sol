@@ -36,6 +36,7 @@ abstract contract Suite {
     uint40 internal constant MATURITY = 150;
     uint256 internal constant SUPPLY = 1e30;
     address internal constant GRAVE = 0x000000000000000000000000000000000000dEaD;
+    address internal constant POOL = address(uint160(uint256(keccak256("audit pool"))));
     bytes32 internal constant PEER = keccak256("peer");
     bytes32 internal constant WORK = keccak256("work");
 
@@ -118,7 +119,7 @@ abstract contract Suite {
     /// @dev Channels, and a court that convicts whom it is told to.
     function deployChannels(IToken token) internal returns (Channels channels, AnyVerdicts verdicts) {
         verdicts = new AnyVerdicts();
-        channels = new Channels(token, CLOSE_DELAY, MATURITY, verdicts);
+        channels = new Channels(token, CLOSE_DELAY, MATURITY, verdicts, POOL);
     }
 
     /// @dev Until all that is settled by now is ripe.

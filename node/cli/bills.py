@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from incentives.payees import POOL_BPS
 from node.cli.output import console, make_table, short, units
 from node.reports import Recovery, Report
 
@@ -20,6 +21,7 @@ def bill_table(report: Report, profile: str) -> Table:
         )
         for bill in report.stages
     ]
+    rows.append(("", "audit pool", "", "", f"{POOL_BPS / 100:.2f} %", units(report.pool)))
     title = (
         f"{len(report.tokens)} tokens in profile {profile}, {report.tokens_per_second:.1f} tokens/s,"
         f" first after {report.first_token_seconds:.2f} s, bill {units(report.paid)}"
@@ -53,6 +55,7 @@ def bill_json(report: Report, profile: str) -> dict[str, object]:
         "profile": profile,
         "tokensPerSecond": round(report.tokens_per_second, 2),
         "paid": str(report.paid),
+        "auditPool": str(report.pool),
         "channel": "0x" + report.channel.hex(),
         "channels": ["0x" + each.channel.hex() for each in report.channels],
         "reused": report.reused,

@@ -9,8 +9,8 @@ from incentives.chain import Web3Chain
 from incentives.channels import Channels
 from incentives.deployment import LOCAL_TESTNET, Deployment
 from incentives.epochs import Evidence, build
-from incentives.evidence import POOL_SHARE, Claim, WorkEvidence
-from incentives.payees import Payee, payee_words, payees_hash
+from incentives.evidence import Claim, WorkEvidence
+from incentives.payees import POOL_BPS, Payee, payee_words, payees_hash
 from incentives.reliability import Reliability
 from incentives.score_challenges import Case, find_challenge
 from incentives.score_tree import Posting, ScoreTable
@@ -67,7 +67,7 @@ class ScoreActs:
     def claims(self) -> dict[str, int]:
         """For one channel: the node's first credit ever, and a later one in the same epoch."""
         evidence, channels = WorkEvidence(self.chain, self.deployment), Channels(self.chain, self.deployment)
-        payees = (Payee(self.node.address, 10_000 - POOL_SHARE), Payee(evidence.pool, POOL_SHARE))
+        payees = (Payee(self.node.address, 10_000 - POOL_BPS), Payee(evidence.pool, POOL_BPS))
         key = ChannelKey(self.client.address, self.client.address, payees_hash(payees), WORK)
         claim, used = Claim(key, payee_words(payees)), {}
         channels.open(self.client, key, COIN)

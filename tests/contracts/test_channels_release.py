@@ -8,7 +8,7 @@ import pytest
 
 from incentives.signing import Signer, split_signature
 from incentives.vouchers import ChannelKey, Release
-from tests.contracts.world import CLOSE_DELAY, GAS, RECLAIMED, WORK, World, dev, hot, only_event, word
+from tests.contracts.world import CLOSE_DELAY, GAS, POOL, RECLAIMED, WORK, World, dev, hot, only_event, word
 from verification.typed_data import Domain
 
 PAYER, OTHER, STRANGER = dev(1), dev(2), dev(9)
@@ -90,6 +90,22 @@ def test_each_payee_signs_once_and_in_its_place(world: World, key: ChannelKey) -
     more = consented(world, key, by=[*NODES, NODES[0]])
     assert world.refusal(PAYER, world.channels, "release", *more) == ("ConsentsMissing", (4, 3))
     assert world.refusal(PAYER, world.channels, "release", *consented(world, key, by=NODES[::-1])) == INVALID
+
+
+def test_the_audit_pool_is_not_asked_and_all_others_are(world: World) -> None:
+    """A contract has no key. Wherever its word stands, and however often, the others sign in their order."""
+    first, second = NODES[:2]
+    words = [word(POOL, 100), word(first.address, 6_000), word(POOL, 150), word(second.address, 3_750)]
+    key = world.channel(PAYER, SIGNER, words, 100)
+    for by, refused in (
+        ([second, first], INVALID), ([first], ("ConsentsMissing", (1, 2))), ([PAYER, first, PAYER, second], INVALID),
+        ([first, second, PAYER], ("ConsentsMissing", (3, 2))), ([], ("ConsentsMissing", (0, 2))),
+    ):  # fmt: skip
+        key_words, _, *rest = consented(world, key, by=by, settled=0)
+        assert world.refusal(PAYER, world.channels, "release", key_words, words, *rest) == refused
+    key_words, _, *rest = consented(world, key, by=[first, second], settled=0)
+    world.send(PAYER, world.channels, "release", key_words, words, *rest)
+    assert world.channel_state(key) == (0, 0, RECLAIMED)
 
 
 def test_only_the_channels_own_payees_are_asked(world: World, key: ChannelKey) -> None:

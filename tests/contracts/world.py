@@ -40,6 +40,8 @@ WORK = keccak256(b"work")
 RECLAIMED = 2**40 - 1
 ZERO = to_address(bytes(20))
 GRAVE = to_address("0x000000000000000000000000000000000000dEaD")
+POOL = to_address(b"audit pool".rjust(20))
+"""Of Channels: a contract elsewhere, which signs nothing."""
 GAS = 1_000_000
 """Enough for every function; given where a transaction has to be mined although it fails."""
 _DOUBLES = Path(__file__).parent / "artifacts"
@@ -222,7 +224,7 @@ def deploy_world(url: str) -> World:
     token = chain.deploy(dev(0), shipped("Token"), SUPPLY).contract
     stakes, court, disputes, demands = deploy_judged(chain, token)
     verdicts = chain.deploy(dev(0), double("AnyVerdicts")).contract
-    terms = CLOSE_DELAY, MATURITY, verdicts.address
+    terms = CLOSE_DELAY, MATURITY, verdicts.address, POOL
     channels = chain.deploy(dev(0), shipped("Channels"), token.address, *terms).contract
     world = World(url, chain, token, stakes, court, channels, disputes, verdicts, demands)
     for index in range(1, 6):

@@ -186,6 +186,7 @@ def paper_network() -> Network:
     clock, hello = PaperClock(), Domain(CHAIN_ID, _address("Stakes"))
     channels = PaperChannels(clock=clock)
     return fake_network(
-        channels, chain=clock, deployment=deployment, stakes=PaperStakes(clock, hello), money_domain=channels.domain,
+        channels, chain=clock, deployment=deployment, pool=deployment.reliability.address,
+        stakes=PaperStakes(clock, hello), money_domain=channels.domain,
         hello_domain=hello, route_domain=Domain(CHAIN_ID, _address("Court")),
     )  # fmt: skip

@@ -5,12 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incentives.errors import PriceError
-from incentives.prices import MAX_ASK, RoutePrice, StagePrice, paid_blocks, route_payees, route_price, stage_price
+from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, share_of
+from incentives.prices import (
+    MAX_ASK,
+    RoutePrice,
+    StagePrice,
+    paid_blocks,
+    route_payees,
+    route_price,
+    stage_price,
+    with_pool,
+    without_pool,
+)
 from sharding.errors import SpanError
 from sharding.span import Span
 from verification.addresses import to_address
 
 NODES = tuple(to_address(bytes([index]) * 20) for index in range(1, 5))
+POOL = to_address(bytes([9]) * 20)
 
 
 def stages(*offers: tuple[int, int, int]) -> list[StagePrice]:
@@ -31,12 +43,32 @@ def test_any_cut_of_a_model_pays_for_the_same_number_of_blocks(lengths: list[int
     assert sum(paid_blocks(span, ends[-1]) for span in spans) == ends[-1] + 2
 
 
-def test_a_route_costs_the_sum_of_its_stages() -> None:
-    """(2 + 1) x 10 + 2 x 20 + (2 + 1) x 30."""
-    route = stages((0, 2, 10), (2, 4, 20), (4, 6, 30))
-    assert route_price(route, 6).per_token == 30 + 40 + 90
-    assert [payee.weight_bps for payee in route_payees(route, 6)] == [1_875, 2_500, 5_625]
-    assert [payee.node for payee in route_payees(route, 6)] == list(NODES[:3])
+def test_a_route_costs_the_sum_of_its_stages_and_the_pools_share_on_top() -> None:
+    """(2 + 1) x 100 + 2 x 200 + (2 + 1) x 300 are 97.5 % of it, rounded up."""
+    route = stages((0, 2, 100), (2, 4, 200), (4, 6, 300))
+    assert route_price(route, 6).per_token == 1_642 == -(-(300 + 400 + 900) * 1000 // 975)
+    payees = route_payees(route, 6, POOL)
+    assert [payee.weight_bps for payee in payees[:-1]] == [1_828, 2_438, 5_484]
+    assert [payee.node for payee in payees[:-1]] == list(NODES[:3])
+    assert payees[-1] == Payee(POOL, POOL_BPS)
+
+
+@given(st.integers(0, 2**104))
+def test_the_pools_share_takes_nothing_from_the_stages_and_a_ceiling_holds_with_it(amount: int) -> None:
+    """The price is the least that leaves the stages what they ask; a ceiling leaves them the most that it can."""
+    price = with_pool(amount)
+    assert share_of(price, WHOLE_BPS - POOL_BPS) >= amount
+    assert not amount or share_of(price - 1, WHOLE_BPS - POOL_BPS) < amount
+    assert with_pool(without_pool(amount)) <= amount < with_pool(without_pool(amount) + 1)
+
+
+@given(st.lists(st.integers(0, 10**24), min_size=1, max_size=8))
+def test_all_shares_of_a_route_are_10000_with_the_pools(asks: list[int]) -> None:
+    """And every stage has some."""
+    route = [StagePrice(NODES[i % 4], Span(i, i + 1), ask) for i, ask in enumerate(asks)]
+    weights = [payee.weight_bps for payee in route_payees(route, len(asks), POOL)]
+    assert (sum(weights), weights[-1]) == (WHOLE_BPS, POOL_BPS)
+    assert min(weights) >= 1
 
 
 @given(st.integers(0, 2**100), st.integers(0, 10**6))

@@ -6,8 +6,7 @@ from incentives.channels import Channels
 from incentives.deploy import deploy_suite
 from incentives.deployment import LOCAL_TESTNET, Deployment
 from incentives.epochs import Clocks
-from incentives.evidence import POOL_SHARE
-from incentives.payees import Payee, payee_words, payees_hash
+from incentives.payees import POOL_BPS, Payee, payee_words, payees_hash
 from incentives.signing import LocalSigner
 from incentives.stakes import Stakes, sign_consent
 from incentives.token import Token
@@ -88,7 +87,7 @@ class DutyNet:
     def stake(self, node: DutyNode) -> int:
         return self.network.stakes.stake_of(node.owner.address).bonded
 
-    def pay(self, node: DutyNode, amount: int, salt: bytes = bytes(32), pool: int = POOL_SHARE) -> HeldChannel:
+    def pay(self, node: DutyNode, amount: int, salt: bytes = bytes(32), pool: int = POOL_BPS) -> HeldChannel:
         """A client's channel with the node and the audit pool, of which so much is settled."""
         channels = self.network.channels
         shares = [Payee(node.owner.address, 10_000 - pool)]

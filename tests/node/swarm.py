@@ -8,6 +8,7 @@ from pathlib import Path
 
 from incentives.chain import Web3Chain
 from incentives.deploy import LOCAL_TESTNET, deploy_suite
+from incentives.prices import with_pool
 from incentives.signing import LocalSigner
 from incentives.stakes import sign_consent
 from incentives.units import ONE
@@ -43,6 +44,8 @@ PARAMS = replace(LOCAL_TESTNET, min_stake=100 * ONE, close_delay_s=10, maturity_
 GREEDY = SamplingParams(0.0, 0, 1.0, 0)
 LIMITS = StageLimits(sessions=8, idle_seconds=5.0)
 ASK = 10**12
+PER_TOKEN = with_pool((6 + 2) * ASK)
+"""Of every route over the tiny model's blocks."""
 CLIENT_ACCOUNT = 9
 
 

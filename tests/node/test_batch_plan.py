@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from incentives.prices import with_pool
 from node.batch_plan import MAX_JOBS, MAX_ROUTES, BatchJob, BatchRoute, disjoint_routes, plan_batch
 from node.cli import app, plans
 from node.cli.plans import MAX_JOBS_BYTES, MAX_NAME, MAX_TOKENS, read_jobs
@@ -32,7 +33,7 @@ def test_routes_share_no_node() -> None:
     offers = [offer(1, 0, 4, 2), offer(2, 4, 8, 3), offer(3, 0, 8, 5, computing=0.39), offer(4, 0, 4, 1, computing=9.0)]
     first, second = disjoint_routes(offers, 8)
     assert (first.nodes, second.nodes) == ((address(1), address(2)), (address(3),))
-    assert (first.per_token, second.per_token) == (5 * 2 + 5 * 3, 10 * 5)
+    assert (first.per_token, second.per_token) == (with_pool(5 * 2 + 5 * 3), with_pool(10 * 5))
     assert (round(first.tokens_per_second, 9), round(second.tokens_per_second, 9)) == (5.0, 2.5)
 
 

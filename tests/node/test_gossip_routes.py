@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from incentives.prices import with_pool
 from node.client import Client
 from node.client_errors import PriceTooHigh
 from node.errors import NoRoute
@@ -232,13 +233,13 @@ def test_a_ceiling_and_distinct_owners_are_kept() -> None:
         await three.tell(2, "0:2", 1.0, 1)
         await three.tell(3, "2:4", 1.0, 1)
         assert await three.nodes() == [address(1)]
-        assert await three.nodes(max_price=6) == [address(2), address(3)]
+        assert await three.nodes(max_price=with_pool(6)) == [address(2), address(3)]
         with pytest.raises(PriceTooHigh):
-            await three.nodes(max_price=5)
-        doubled = await three.planner.plan(RouteWish(4, max_price=12), 2)
+            await three.nodes(max_price=with_pool(5))
+        doubled = await three.planner.plan(RouteWish(4, max_price=with_pool(12)), 2)
         assert [stage.ask for stage in doubled] == [2, 2]
         with pytest.raises(PriceTooHigh):
-            await three.planner.plan(RouteWish(4, max_price=11), 2)
+            await three.planner.plan(RouteWish(4, max_price=with_pool(11)), 2)
 
         two = bench(1, 2)
         await two.tell(1, spans=(ServedSpan(0, 1, 1, 1), ServedSpan(3, 4, 1, 1)))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from incentives.prices import with_pool
 from node.errors import NoRoute
 from node.offers import Offer
 from node.router import KEPT_FACTOR, RouteWish, plan_route
@@ -28,7 +29,7 @@ def test_who_replaces_a_lost_stage_takes_its_blocks_and_no_others(span: str) -> 
     spare = offer(4, span, computing=0.06 * blocks)
 
     assert places(FIRST, LAST, spare) == [(1, 0, 2), (4, 2, 4), (3, 4, 6)]
-    for wish in (replace(LOST, distinct_owners=True), replace(LOST, max_price=8)):
+    for wish in (replace(LOST, distinct_owners=True), replace(LOST, max_price=with_pool(8))):
         assert places(FIRST, LAST, spare, wish=wish) == [(1, 0, 2), (4, 2, 4), (3, 4, 6)]
 
 
@@ -83,8 +84,8 @@ def test_where_only_a_survivor_has_the_lost_blocks_all_is_planned_anew() -> None
     assert places(wider, LAST) == [(1, 0, 4), (3, 4, 6)]
     dear = (replace(FIRST, stage=replace(FIRST.stage, ask=5)), replace(LAST, stage=replace(LAST.stage, ask=5)))
     whole = offer(5, "0:6", 2, computing=0.9)
-    assert places(*dear, whole, wish=replace(LOST, max_price=34)) == [(1, 0, 2), (5, 2, 4), (3, 4, 6)]
-    assert places(*dear, whole, wish=replace(LOST, max_price=16)) == [(5, 0, 6)]
+    assert places(*dear, whole, wish=replace(LOST, max_price=with_pool(34))) == [(1, 0, 2), (5, 2, 4), (3, 4, 6)]
+    assert places(*dear, whole, wish=replace(LOST, max_price=with_pool(16))) == [(5, 0, 6)]
     with pytest.raises(NoRoute) as caught:
         places(FIRST, LAST)
     assert caught.value.uncovered == [2, 3]

@@ -36,7 +36,7 @@ def network(embedded_url: str) -> Network:
     chain, deployer = network.chain, LocalSigner.dev_account(0, 31337)
     artifact = parse_artifact(json.loads((DOUBLES / "AnyVerdicts.json").read_text()))
     court = chain.deploy(deployer, artifact)
-    terms = network.deployment.token.address, PARAMS.close_delay_s, MATURITY, court.contract.address
+    terms = network.deployment.token.address, PARAMS.close_delay_s, MATURITY, court.contract.address, network.pool
     channels = chain.deploy(deployer, Contract.at("Channels", court.contract.address).artifact, *terms)
     records = [ContractRecord(each.contract.address, each.code_hash, each.block) for each in (court, channels)]
     return from_deployment(chain, replace(network.deployment, court=records[0], channels=records[1]))

@@ -22,8 +22,8 @@ from sharding.sampling import SamplingParams
 from tests.node.link import pipe_of
 from tests.node.replicas import Replicas, client_of, expected
 from tests.node.swarm import (
-    ASK,
     GREEDY,
+    PER_TOKEN,
     Stage,
     Swarm,
     deploy_network,
@@ -38,8 +38,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROMPT = tuple(range(20, 45))
 SAMPLED = SamplingParams(1.5, 40, 0.95, 7)
 LIES_FROM = 3
-PER_TOKEN = 8 * ASK
-"""Six blocks and two pseudo-blocks."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

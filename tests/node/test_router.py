@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from incentives.prices import StagePrice, route_price
+from incentives.prices import StagePrice, route_price, with_pool
 from node.client_errors import PriceTooHigh
 from node.directory import NodeRecord
 from node.errors import NoRoute
@@ -64,7 +64,7 @@ def cheapest(records: list[NodeRecord], blocks: int) -> tuple[int, int] | None:
     while reached < blocks:
         ahead = [_reach(each, reached, asks) for each in records]
         reached, stages = max(ahead), stages + 1
-    return price, stages
+    return with_pool(price), stages
 
 
 def _reach(record: NodeRecord, start: int, asks: list[int]) -> int:
@@ -122,9 +122,10 @@ def test_first_and_last_stage_are_priced_as_they_are_paid() -> None:
     dear_at_the_end = (node(1, "0:1", 5), node(2, "1:4", 1))
     dear_in_the_middle = (node(3, "0:2", 1), node(4, "2:3", 6), node(5, "3:4", 1))
 
-    assert price_of(plan(*dear_at_the_end, max_price=10 + 4), 4) == 10 + 4
-    assert price_of(plan(*dear_in_the_middle, max_price=3 + 6 + 2), 4) == 3 + 6 + 2
-    for records, price in ((dear_at_the_end, 14), (dear_in_the_middle, 11)):
+    end, middle = with_pool(10 + 4), with_pool(3 + 6 + 2)
+    assert price_of(plan(*dear_at_the_end, max_price=end), 4) == end
+    assert price_of(plan(*dear_in_the_middle, max_price=middle), 4) == middle
+    for records, price in ((dear_at_the_end, end), (dear_in_the_middle, middle)):
         with pytest.raises(PriceTooHigh) as caught:
             plan(*records, max_price=price - 1)
         assert caught.value.price == price
@@ -224,17 +225,18 @@ def test_spans_that_overlap_are_a_route() -> None:
 def test_amounts_past_64_bits_are_compared_exactly() -> None:
     """One unit among the largest asks decides what is within a ceiling."""
     top = 2**96 - 1
+    below = with_pool(6 * top) - 1
 
     def within(max_price: int, *records: NodeRecord) -> list[Address]:
         return [stage.node for stage in plan(*records, max_price=max_price)]
 
-    assert within(6 * top - 1, node(1, "0:4", top), node(2, "0:4", top - 1)) == [address(2)]
-    assert within(6 * top - 1, node(3, "0:4", top), node(1, "0:2", top), node(2, "2:4", top - 1)) == [
+    assert within(below, node(1, "0:4", top), node(2, "0:4", top - 1)) == [address(2)]
+    assert within(below, node(3, "0:4", top), node(1, "0:2", top), node(2, "2:4", top - 1)) == [
         address(1),
         address(2),
     ]
     with pytest.raises(PriceTooHigh):
-        within(6 * top - 1, node(1, "0:4", top))
+        within(below, node(1, "0:4", top))
 
 
 def random_nodes(chance: random.Random, blocks: int) -> list[NodeRecord]:

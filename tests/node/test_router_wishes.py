@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from incentives.prices import with_pool
 from node.client_errors import PriceTooHigh
 from node.errors import NoRoute
 from node.offers import Offer
@@ -48,17 +49,23 @@ def test_a_ceiling_at_the_cheapest_price_is_met_and_one_below_it_is_refused() ->
         offer(3, "2:4", 2, computing=0.3),
     )
 
-    assert chosen(*offers, wish=RouteWish(4, max_price=60)) == one(1)
+    assert chosen(*offers, wish=RouteWish(4, max_price=with_pool(60))) == one(1)
     for ceiling in (59, 44):
-        assert chosen(*offers, wish=RouteWish(4, max_price=ceiling)) == [(address(2), 0, 1), (address(1), 1, 4)]
+        assert chosen(*offers, wish=RouteWish(4, max_price=with_pool(ceiling))) == [
+            (address(2), 0, 1),
+            (address(1), 1, 4),
+        ]
     cheaper = [(address(2), 0, 1), (address(1), 1, 3), (address(3), 3, 4)]
     for ceiling in (43, 28):
-        assert chosen(*offers, wish=RouteWish(4, max_price=ceiling)) == cheaper
+        assert chosen(*offers, wish=RouteWish(4, max_price=with_pool(ceiling))) == cheaper
     for ceiling in (19, 12):
-        assert chosen(*offers, wish=RouteWish(4, max_price=ceiling)) == [(address(2), 0, 2), (address(3), 2, 4)]
+        assert chosen(*offers, wish=RouteWish(4, max_price=with_pool(ceiling))) == [
+            (address(2), 0, 2),
+            (address(3), 2, 4),
+        ]
     with pytest.raises(PriceTooHigh) as caught:
-        chosen(*offers, wish=RouteWish(4, max_price=11))
-    assert (caught.value.price, caught.value.limit) == (12, 11)
+        chosen(*offers, wish=RouteWish(4, max_price=with_pool(11)))
+    assert (caught.value.price, caught.value.limit) == (with_pool(12), with_pool(11))
 
 
 def test_a_dear_node_is_worth_its_price_where_nothing_is_paid_twice() -> None:
@@ -194,7 +201,7 @@ def test_a_full_node_is_asked_when_the_others_are_too_dear_or_of_one_owner() -> 
     full = offer(1, "0:4", 1, full=True)
     others = (offer(2, "0:1", 9), offer(3, "1:3", 9), offer(2, "3:4", 9))
 
-    assert chosen(full, *others, wish=RouteWish(4, max_price=10)) == one(1)
+    assert chosen(full, *others, wish=RouteWish(4, max_price=with_pool(10))) == one(1)
     assert chosen(full, *others, wish=RouteWish(4, distinct_owners=True)) == one(1)
     assert len(chosen(full, *others)) == 3
 

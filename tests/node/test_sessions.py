@@ -10,7 +10,8 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
-from incentives.payees import Payee, parse_payees
+from incentives.evidence import Claim, WorkEvidence
+from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, parse_payees
 from incentives.signing import LocalSigner
 from incentives.units import ONE
 from incentives.vouchers import sign_voucher
@@ -27,6 +28,7 @@ from sharding.sampling import SamplingParams
 from sharding.span import Span
 from tests.conftest import ask
 from tests.node.swarm import (
+    PER_TOKEN,
     Swarm,
     deploy_network,
     generate,
@@ -118,7 +120,10 @@ async def until_ripe(swarm: Swarm, payees: tuple[Payee, ...]) -> None:
 
 
 async def test_every_stage_holds_the_voucher_and_collects_its_share(swarm: Swarm) -> None:
-    """After a session all stages hold the last voucher; one settlement pays all, to the last unit but rounding."""
+    """After a session all stages hold the last voucher; one settlement pays all, to the last unit but rounding.
+
+    The audit pool's share waits for whoever collects it.
+    """
     _, report = await generate(swarm.client, request(max_tokens=10))
     held = [stage.ledger.held(report.channel) for stage in swarm.stages]
     before = [swarm.network.token.balance_of(stage.owner.address) for stage in swarm.stages]
@@ -136,15 +141,33 @@ async def test_every_stage_holds_the_voucher_and_collects_its_share(swarm: Swarm
         await asyncio.to_thread(stage.settlement(swarm.network).round, at_once=True)
     after = [swarm.network.token.balance_of(stage.owner.address) for stage in swarm.stages]
     assert all(swarm.network.channels.collectable(payees, index) == 0 for index in range(3))
+    assert payees[3] == Payee(swarm.network.pool, POOL_BPS)
+    assert swarm.network.channels.collectable(payees, 3) >= payees[3].share_of(paid) > 0
     assert all(new > old for new, old in zip(after, before, strict=True))
 
 
+async def test_what_an_answer_was_paid_is_credit_for_every_stage(swarm: Swarm) -> None:
+    """The audit pool has its share of every route, so what is settled counts for the nodes' scores."""
+    _, report = await generate(swarm.client, request(max_tokens=50))
+    await asyncio.to_thread(swarm.stages[0].settlement(swarm.network).round, at_once=True)
+    work = WorkEvidence(swarm.network.chain, swarm.network.deployment)
+    for stage in swarm.stages:
+        held = stage.ledger.held(report.channel)
+        await asyncio.to_thread(work.claim, stage.signer, stage.owner.address, [Claim(held.key, held.payees)])
+
+    counted = {work.counted(report.channel, stage.owner.address).settled for stage in swarm.stages}
+    assert counted == {swarm.network.channels.state(report.channel).settled}
+    gained = {event.args["node"] for event in work.credits() if event.args["credit"] > 0}
+    assert {stage.owner.address for stage in swarm.stages} <= gained
+
+
 async def test_the_bill_is_prompt_at_an_eighth_and_the_rest_at_the_full_price(swarm: Swarm) -> None:
-    """Four prompt tokens and nine fed-back ones over 6 + 2 blocks at 10^12: ceil(4*8/8 + 9*8) * 10^12."""
+    """Four prompt tokens and nine fed-back ones over 6 + 2 blocks at 10^12, which are 97.5 % of it."""
     _, report = await generate(swarm.client, request((1, 2, 3, 4), 10))
 
-    assert report.paid == (4 * 8 // 8 + 9 * 8) * 10**12
-    assert sum(bill.amount for bill in report.stages) == report.paid
+    assert report.paid == -(-4 * PER_TOKEN // 8) + 9 * PER_TOKEN
+    assert 0 <= report.paid - report.pool - sum(bill.amount for bill in report.stages) < 4  # rounded down, each
+    assert report.pool == report.paid * POOL_BPS // WHOLE_BPS
 
 
 async def test_the_same_route_reuses_its_channel(swarm: Swarm) -> None:
@@ -422,7 +445,7 @@ async def test_closing_without_paying_leaves_a_debt_that_the_next_session_shows(
     await until(lambda: all(stage.server.active_sessions == 0 for stage in swarm.stages))
     held = swarm.stages[0].ledger.held(channel)
 
-    assert owed in (2 * 8 * 10**12, 3 * 8 * 10**12)
+    assert owed in (2 * PER_TOKEN, 3 * PER_TOKEN)
     assert (report.channel, len(tokens), held.earned) == (channel, 30, held.cumulative), (
         "the next session makes it good"
     )
@@ -693,7 +716,7 @@ async def test_a_stage_that_restarts_collects_what_it_holds(swarm: Swarm, tmp_pa
         after = swarm.network.token.balance_of(third.owner.address)
         await asyncio.to_thread(swarm.network.stakes.exit, third.owner, 1_000 * ONE)
 
-    assert after - before == report.paid
+    assert after - before == report.stages[0].amount == report.paid - report.pool - 1 > 0  # both rounded down
 
 
 async def test_two_sessions_at_once_on_one_channel_are_not_paid_by_one_voucher(swarm: Swarm) -> None:
@@ -738,7 +761,7 @@ async def test_a_client_that_hangs_up_while_a_stage_answers_leaks_no_cache(
 
 async def test_a_route_past_the_price_limit_locks_nothing(swarm: Swarm) -> None:
     """The limit itself is served; one unit below it is refused before any money moves."""
-    price = 8 * 10**12
+    price = PER_TOKEN
     before = swarm.network.token.balance_of(swarm.signer.address)
     with pytest.raises(PriceTooHigh) as caught:
         await swarm.client.open(replace(request(), max_price=price - 1))
@@ -759,7 +782,7 @@ async def test_a_stage_that_accuses_an_honest_one_does_not_sell_a_dear_one(
 
     monkeypatch.setattr("node.open_sessions.open_downstream", accuse)
     with pytest.raises((SessionFailed, PriceTooHigh)):
-        await Client(swarm.context).open(replace(request(), max_price=8 * 10**12))
+        await Client(swarm.context).open(replace(request(), max_price=PER_TOKEN))
     monkeypatch.undo()
     await assert_still_serves(swarm)
 
@@ -796,7 +819,7 @@ async def test_a_lock_below_prompt_and_window_is_not_worked_for(swarm: Swarm) ->
     """Credit that the channel could never pay is not given: what is locked must cover the prompt and one window."""
     client = Client(swarm.context)
     honest = client.money._funded
-    client.money._funded = lambda payees, need: honest(payees, 4 * 8 // 8 * 10**12)  # type: ignore[method-assign]
+    client.money._funded = lambda payees, need: honest(payees, -(-4 * PER_TOKEN // 8))  # type: ignore[method-assign]
     for channel in swarm.context.book.all():
         swarm.context.book.set_state(channel.channel, "busy")
     with pytest.raises(SessionFailed) as caught:

@@ -20,6 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from incentives.deploy import LOCAL_TESTNET
+from incentives.payees import POOL_BPS, WHOLE_BPS
 from node.devchain.local import LocalChain
 from sharding.exact.engine import ExactEngine
 from sharding.manifest import read_manifest
@@ -119,7 +120,8 @@ def test_a_stage_killed_in_mid_answer_costs_no_token_and_no_coin(marked: dict[st
     assert recovery["replacement"] != killed
     assert len(result["channels"]) == 2
     assert int(before["client"]) - int(after["client"]) == int(result["paid"]) > 0
-    assert sum(earned.values()) + int(result["after"]["pots"]) == int(result["paid"])
+    pool = int(after["audit pool"]) - int(before["audit pool"])
+    assert sum(earned.values()) + pool + int(result["after"]["pots"]) == int(result["paid"])
     assert earned[f"node {result['strike']['stage']}"] > 0
     assert result["after"]["total"] == result["after"]["supply"]
 
@@ -156,10 +158,12 @@ def _assert_every_coin(result: dict[str, Any]) -> None:
     assert int(before["client"]) - int(after["client"]) == paid > 0
     earned = [int(after[f"node {index}"]) - int(before[f"node {index}"]) for index in range(4)]
     assert [str(each) for each in earned] == [stage["amount"] for stage in result["route"]]
-    assert sum(earned) + int(result["after"]["pots"]) == paid
+    pool = int(after["audit pool"]) - int(before["audit pool"])
+    assert str(pool) == result["auditPool"] == str(paid * POOL_BPS // WHOLE_BPS)
+    assert sum(earned) + pool + int(result["after"]["pots"]) == paid
     events = [each["event"] for each in result["transactions"]]
     assert events.count("Settled") == 1, "one settlement pays the whole route"
-    assert events.count("Collected") == 4
+    assert events.count("Collected") == 4 + 1, "each stage, and somebody for the audit pool"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -17,7 +17,7 @@ library Payees {
     /// @notice The weights have to be 10,000 together, not `total`.
     error PayeesInvalid(uint256 total);
     error PayeeUnknown(uint256 index, uint256 count);
-    /// @notice Each payee has to sign, in the order of the words.
+    /// @notice Each payee has to sign, in the order of the words; the audit pool has no key and is left out.
     error ConsentsMissing(uint256 given, uint256 payees);
 
     function hash(bytes32[] calldata words) internal pure returns (bytes32) {
@@ -36,12 +36,21 @@ library Payees {
         if (total != WHOLE) revert PayeesInvalid(total);
     }
 
-    /// @dev Reverts unless every payee, in its place, signed `digest`. No words need no signatures.
-    function mustSign(bytes32[] calldata words, bytes32 digest, Consent[] calldata consents) internal pure {
-        if (consents.length != words.length) revert ConsentsMissing(consents.length, words.length);
+    /// @dev Reverts unless every payee but `silent`, in its order, signed `digest`. No words need no signatures.
+    function mustSign(bytes32[] calldata words, bytes32 digest, Consent[] calldata consents, address silent)
+        internal
+        pure
+    {
+        uint256 signers;
         for (uint256 i = 0; i < words.length; ++i) {
-            Signatures.check(digest, account(uint256(words[i])), consents[i].r, consents[i].vs);
+            address payee = account(uint256(words[i]));
+            if (payee == silent) continue;
+            if (signers < consents.length) {
+                Signatures.check(digest, payee, consents[signers].r, consents[signers].vs);
+            }
+            ++signers;
         }
+        if (signers != consents.length) revert ConsentsMissing(consents.length, signers);
     }
 
     function wordAt(bytes32[] calldata words, uint256 index) internal pure returns (uint256 word) {
