@@ -5,7 +5,8 @@ the exact profile, with every setting of node.toml as it comes; one client proce
 before anything is measured, and whose first prompts, in every place that there is, fill the nodes' caches with remembered
 prefixes, as they are after a day: memory that grows later is a leak. First the capacity, in a closed loop: so many workers that
 nothing idles each send the next request of the mix when their last is answered; capacity is the answers' tokens per second over
-the mean tokens of an answer. Then the traces, each as long in time as the others, each on an idle network.
+the mean tokens of an answer. Then some minutes of the highest load that count for nothing: as long as every place is taken for
+the first time, the allocator still asks for pages. Then the traces, each as long in time as the others, each on an idle network.
 
 A request is accepted when its session is open, busy when a stage said so and no session was opened, completed when all its tokens
 came, and lost in every other case: accepted and not completed, refused for another reason, or silent. Times count from when it
@@ -75,6 +76,7 @@ def run(arguments: Sequence[str], say: Say) -> dict[str, object]:
     """Measure and return the figures."""
     parser = argparse.ArgumentParser(prog="load")
     parser.add_argument("--seconds", type=float, default=40.0, help="that each trace lasts")
+    parser.add_argument("--settle", type=float, default=200.0, help="seconds of the highest load before the traces")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--loads", type=float, nargs="+", default=list(LOADS))
     options = parser.parse_args(arguments)
@@ -98,13 +100,19 @@ async def _measure(
         await _fill(driver, up.nodes.nodes[0].settings.cache_megabytes << 20)
         capacity = await _capacity(driver, options)
         say(f"capacity: {capacity:.2f} requests/s")
+        say(f"settling for {options.settle:.0f} s")
+        await driver.open_loop(_trace(max(options.loads) * capacity, options.settle, options.seed + 2))
         phases = {}
         for load in options.loads:
-            count = max(2, round(load * capacity * options.seconds) + 1)
-            trace = make_trace(TraceShape(load * capacity, SHAPE.max_position_embeddings, count, options.seed))
-            phases[load] = await driver.open_loop(trace)
+            phases[load] = await driver.open_loop(_trace(load * capacity, options.seconds, options.seed))
             say(f"{load}x: {phase_figures(phases[load])}")
-    return load_figures(phases) | {"capacity_requests_per_s": round(capacity, 3), "seconds": options.seconds}
+    times = {"seconds": options.seconds, "settled_seconds": options.settle}
+    return load_figures(phases) | {"capacity_requests_per_s": round(capacity, 3)} | times
+
+
+def _trace(rate: float, seconds: float, seed: int) -> Sequence[Arrival]:
+    count = max(2, round(rate * seconds) + 1)
+    return make_trace(TraceShape(rate, SHAPE.max_position_embeddings, count, seed))
 
 
 @asynccontextmanager
