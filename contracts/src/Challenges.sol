@@ -151,7 +151,7 @@ abstract contract Challenges is Finders, Descent {
         if (silent || _court.convictedOf(facts.route, node) != 0) return convict(id, facts, stand.turn, address(0));
         // a challenger that does not go on shortens nobody else's time
         if (block.timestamp <= stand.proofs) revert ClockRunning(stand.proofs);
-        closed(id);
+        closed(id, 0);
         forfeitBonds(challengerOf(id), node, bondsOf(stand.turn));
         emit Acquitted(id, node);
     }
@@ -181,8 +181,7 @@ abstract contract Challenges is Finders, Descent {
         Stand memory stand;
         stand.player = key;
         (stand.turn, stand.deadline) = (asks ? Turn.Asked : Turn.Open, deadline);
-        enter(id, aboutOf(matterOf(facts), bytes32(0)), stand);
-        takeBonds(msg.sender, bondsOf(stand.turn));
+        enter(id, aboutOf(matterOf(facts), bytes32(0)), stand, bondsOf(stand.turn));
         emit Challenged(id, nodeIn(facts.where), facts, key, asks, deadline);
     }
 
@@ -190,20 +189,19 @@ abstract contract Challenges is Finders, Descent {
     function answered(bytes32 id, Facts calldata facts, StandWords calldata words)
         internal
         view
-        returns (Stand memory stand)
+        returns (Turn)
     {
-        stand = mustStand(id, matterOf(facts), words);
+        Stand memory stand = mustStand(id, matterOf(facts), words);
         if (stand.turn <= Turn.Asked) revert DisputeNotAnswered(id);
         uint40 end = stand.proofs > stand.deadline ? stand.proofs : stand.deadline;
         if (block.timestamp > end) revert ClockRunOut(end);
+        return stand.turn;
     }
 
-    /// @dev Slashes once for a route; other challengers of it that were in time get their bonds back.
+    /// @dev Slashes once for a route; other challengers of it that were in time keep their bonds, too.
     function convict(bytes32 id, Facts calldata facts, Turn turn, address finder) internal {
-        closed(id);
-        address challenger = challengerOf(id);
-        returnBonds(challenger, bondsOf(turn));
-        address rewarded = finder == address(0) ? challenger : finder;
+        closed(id, bondsOf(turn));
+        address rewarded = finder == address(0) ? challengerOf(id) : finder;
         address node = nodeIn(facts.where);
         uint256 taken = _court.convict(node, facts.route, facts.receipt, rewarded);
         emit Upheld(id, taken);

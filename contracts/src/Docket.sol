@@ -17,15 +17,20 @@ struct Facts {
 
 /// @title The disputes that there are
 /// @dev One word each: the hash of its facts and its stand, which every act brings along. A challenger numbers its own
-/// disputes and can take a number again when its dispute is over: only who has never had so many pays for a new slot.
+/// disputes and can take a number again when its dispute is over: only who has never had so many pays for a new slot. The
+/// bonds of a dispute that it won stay with the number and are put down with the next one, which then leaves the purse alone.
 abstract contract Docket is Bonds {
     using Stands for Play;
     using Stands for Stand;
 
-    bytes32 private constant CLOSED = bytes32(uint256(1));
+    /// @dev The word of a number whose dispute is over: this, and one more for each bond that lies there. No hash is so small.
+    uint256 private constant CLOSED = 1;
+    uint256 private constant MOST_BONDS = 2;
     uint256 private constant NUMBER_BITS = 96;
 
     mapping(bytes32 id => bytes32 kept) private _kept;
+
+    event Unbonded(bytes32 indexed id, uint16 bonds);
 
     /// @notice The challenger has a dispute of that number that is not over.
     error DisputeKnown(bytes32 id);
@@ -33,10 +38,23 @@ abstract contract Docket is Bonds {
     error DisputeNotOpen(bytes32 id);
     /// @notice The dispute stands elsewhere by now, or is about something else: its log says where, and about what.
     error StandStale(bytes32 id);
+    /// @notice No bond lies with that number.
+    error NothingBonded(bytes32 id);
     error ClockRunOut(uint40 deadline);
     error ClockRunning(uint40 deadline);
 
-    /// @notice The hash of facts and stand of an open dispute; 1 for a closed one, 0 for none.
+    /// @notice Brings the bonds that lie with a number of the caller's back into its funds.
+    function unbond(uint96 number) external {
+        bytes32 id = idOf(msg.sender, number);
+        uint16 bonds = lying(id);
+        if (bonds == 0) revert NothingBonded(id);
+        closed(id, 0);
+        returnBonds(msg.sender, bonds);
+        emit Unbonded(id, bonds);
+    }
+
+    /// @notice The hash of facts and stand of an open dispute; 0 for none, 1 for one that is over, 2 and 3 for one that is
+    /// over and won, whose one or two bonds still lie there.
     function keptOf(bytes32 id) external view returns (bytes32) {
         return _kept[id];
     }
@@ -69,17 +87,22 @@ abstract contract Docket is Bonds {
         return Traced(facts.manifest, facts.roots, uint32(where >> 64), uint32(where >> 32), uint32(where));
     }
 
-    function enter(bytes32 id, bytes32 about, Stand memory stand) internal {
-        if (uint256(_kept[id]) > uint256(CLOSED)) revert DisputeKnown(id);
+    /// @dev Opens one of the caller's. The bonds that lie with its number are put down first: the caller's funds make up
+    /// for what is missing, or get what is left over.
+    function enter(bytes32 id, bytes32 about, Stand memory stand, uint16 bonds) internal {
+        uint16 there = lying(id);
         keep(id, about, stand);
+        if (bonds > there) takeBonds(msg.sender, bonds - there);
+        else if (bonds < there) returnBonds(msg.sender, there - bonds);
     }
 
     function keep(bytes32 id, bytes32 about, Stand memory stand) internal {
         _kept[id] = stand.packed().hash(about);
     }
 
-    function closed(bytes32 id) internal {
-        _kept[id] = CLOSED;
+    /// @param bonds That stay with the number, still its challenger's.
+    function closed(bytes32 id, uint16 bonds) internal {
+        _kept[id] = bytes32(CLOSED + bonds);
     }
 
     function mustStand(bytes32 id, bytes32 matter, StandWords calldata words)
@@ -99,8 +122,19 @@ abstract contract Docket is Bonds {
 
     function mustBe(bytes32 id, bytes32 about, Play calldata play) private view returns (Stand memory) {
         bytes32 kept = _kept[id];
-        if (uint256(kept) <= uint256(CLOSED)) revert DisputeNotOpen(id);
+        if (isOver(kept)) revert DisputeNotOpen(id);
         if (kept != play.hash(about)) revert StandStale(id);
         return play.unpacked();
+    }
+
+    function lying(bytes32 id) private view returns (uint16) {
+        bytes32 kept = _kept[id];
+        if (!isOver(kept)) revert DisputeKnown(id);
+        return kept == 0 ? 0 : uint16(uint256(kept) - CLOSED);
+    }
+
+    /// @dev Or was never opened.
+    function isOver(bytes32 kept) private pure returns (bool) {
+        return uint256(kept) <= CLOSED + MOST_BONDS;
     }
 }

@@ -4,24 +4,31 @@ pragma solidity 0.8.37;
 import {Challenges} from "./Challenges.sol";
 import {Facts} from "./Docket.sol";
 import {LeafPair} from "./Judge.sol";
-import {ProductJudge} from "./ProductJudge.sol";
+import {Models} from "./Models.sol";
 import {Receipt} from "./lib/Receipts.sol";
 import {Signatures} from "./lib/Signatures.sol";
-import {Stand, StandWords, Turn} from "./lib/Stands.sol";
+import {StandWords, Turn} from "./lib/Stands.sol";
 
 /// @title What shows a posted trace wrong
 /// @notice Anybody may bring a proof until the dispute's clock ends. verification/trace/evidence.py writes them.
 /// @dev finder: who has committed to keccak256(id, proof) and gets the fee; zero for the challenger.
 abstract contract Proofs is Challenges {
-    ProductJudge private immutable _products;
+    Models private immutable _models;
 
     /// @notice What was opened is right.
     error NothingWrong();
     /// @notice The two receipts are not the dispute's and another one of the same stage of its route by the same node.
     error ReceiptForeign();
 
+    /// @dev A trace that is there to be proven wrong, and what follows where it was.
+    modifier convicting(bytes32 id, Facts calldata facts, StandWords calldata words, address finder) {
+        Turn turn = answered(id, facts, words);
+        _;
+        convict(id, facts, turn, finder);
+    }
+
     constructor() {
-        (,,, _products) = _judge.parts();
+        (_models,,) = _judge.parts();
     }
 
     /// @notice Shows that a prefix of a product with a block's matrix is wrong: like any other element, for less.
@@ -31,10 +38,9 @@ abstract contract Proofs is Challenges {
         StandWords calldata words,
         bytes calldata proof,
         address finder
-    ) external {
-        Stand memory stand = answered(id, facts, words);
-        if (!_products.isProductWrong(tracedIn(facts), stand.root, proof)) revert NothingWrong();
-        proven(id, facts, stand.turn, proof, finder);
+    ) external convicting(id, facts, words, finder) {
+        if (!_models.isProductWrong(tracedIn(facts), words.root, proof)) revert NothingWrong();
+        mustHaveFound(finder, id, proof);
     }
 
     /// @notice Shows that an element of the posted trace is not what its operands say.
@@ -44,10 +50,9 @@ abstract contract Proofs is Challenges {
         StandWords calldata words,
         bytes calldata proof,
         address finder
-    ) external {
-        Stand memory stand = answered(id, facts, words);
-        if (!_judge.isElementWrong(tracedIn(facts), stand.root, bytes32(0), proof)) revert NothingWrong();
-        proven(id, facts, stand.turn, proof, finder);
+    ) external convicting(id, facts, words, finder) {
+        if (!_judge.isElementWrong(tracedIn(facts), words.root, bytes32(0), proof)) revert NothingWrong();
+        mustHaveFound(finder, id, proof);
     }
 
     /// @notice The same for a copy of a key or value that the node signed in an earlier chunk.
@@ -63,11 +68,10 @@ abstract contract Proofs is Challenges {
         bytes32 r,
         bytes32 vs,
         address finder
-    ) external {
-        Stand memory stand = answered(id, facts, words);
+    ) external convicting(id, facts, words, finder) {
         mustBeNodes(facts, own, earlier, r, vs);
-        if (!_judge.isElementWrong(tracedIn(facts), stand.root, earlier.kvRoot, proof)) revert NothingWrong();
-        proven(id, facts, stand.turn, proof, finder);
+        if (!_judge.isElementWrong(tracedIn(facts), words.root, earlier.kvRoot, proof)) revert NothingWrong();
+        mustHaveFound(finder, id, proof);
     }
 
     /// @notice Shows that the posted trace ends otherwise than the receipt's outRoot says, or has other keys and values
@@ -78,10 +82,9 @@ abstract contract Proofs is Challenges {
         StandWords calldata words,
         bytes calldata proof,
         address finder
-    ) external {
-        Stand memory stand = answered(id, facts, words);
-        if (!_judge.isSignedWrong(tracedIn(facts), stand.root, proof)) revert NothingWrong();
-        proven(id, facts, stand.turn, proof, finder);
+    ) external convicting(id, facts, words, finder) {
+        if (!_judge.isSignedWrong(tracedIn(facts), words.root, proof)) revert NothingWrong();
+        mustHaveFound(finder, id, proof);
     }
 
     /// @notice Shows two different leaves of one index in the trace.
@@ -91,16 +94,13 @@ abstract contract Proofs is Challenges {
         StandWords calldata words,
         LeafPair calldata pair,
         address finder
-    ) external {
-        Stand memory stand = answered(id, facts, words);
-        if (!_judge.isTwice(stand.root, pair)) revert NothingWrong();
+    ) external convicting(id, facts, words, finder) {
+        if (!_judge.isTwice(words.root, pair)) revert NothingWrong();
         if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(id, pair)));
-        convict(id, facts, stand.turn, finder);
     }
 
-    function proven(bytes32 id, Facts calldata facts, Turn turn, bytes calldata proof, address finder) private {
+    function mustHaveFound(address finder, bytes32 id, bytes calldata proof) private {
         if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(id, proof)));
-        convict(id, facts, turn, finder);
     }
 
     /// @dev Two receipts of one stage of a route: the dispute's, and another one that the node signed.

@@ -97,9 +97,9 @@ abstract contract Verdicts is Domain, Epochs {
         if (!may) revert NotArbiter(msg.sender);
         (found.receipt, found.route) = (typedDigest(receipt), typedDigest(route));
         found.signer = Signatures.recover(found.receipt, r, vs);
-        found.node = guilty(found.signer);
+        found.node = _stakes.hold(found.signer, until);
+        if (found.node == address(0)) revert SignerUnknown(found.signer);
         if (convictedOf(found.route, found.node) != 0) revert NodeConvicted(found.node, found.route);
-        _stakes.hold(found.node, until);
     }
 
     /// @notice Slashes a node for wrong output on a route, once. Not an error where no stake is left, nor a second time: a

@@ -97,8 +97,15 @@ def funds(world: World, who: Any) -> tuple[int, int]:
     return tuple(world.view(world.disputes, "fundsOf", who.address))
 
 
+def won(world: World, who: Any) -> tuple[int, int]:
+    """The funds of who has won its dispute of number 0 with one bond, which lies there."""
+    kept = world.view(world.disputes, "keptOf", world.view(world.disputes, "idOf", who.address, 0))
+    assert int.from_bytes(kept, "big") == 2
+    return funds(world, who)
+
+
 def test_one_wrong_product_convicts(played: tuple[World, Case]) -> None:
-    """Three tenths are taken, the fee is the challenger's whoever brings the proof, and the bond is free again."""
+    """Three tenths are taken, the fee is the challenger's whoever brings the proof, and the bond stays with the number."""
     world, honest = played
     made = honest.spoilt(honest.spot(*PREFIX))
     about = answered(world, made)
@@ -106,7 +113,7 @@ def test_one_wrong_product_convicts(played: tuple[World, Case]) -> None:
     assert [(each.name, each.args["taken"]) for each in sent.logs] == [("Upheld", STAKE * 3 // 10)]
     assert world.stake(OWNER)[0] == STAKE * 7 // 10
     assert world.view(world.stakes, "owedTo", CHALLENGER.address) == min(STAKE * 9 // 100, MAX_FEE)
-    assert funds(world, CHALLENGER) == (10 * BOND, 0)
+    assert won(world, CHALLENGER) == (9 * BOND, 1)
     assert world.refusal(STRANGER, world.disputes, *dot(made, about))[0] == "DisputeNotOpen"
 
 
@@ -161,7 +168,7 @@ def test_silence_costs_what_a_proven_lie_costs(played: tuple[World, Case]) -> No
     assert refused == ("ClockRunOut", (opened + ANSWER,))
     sent = world.send(STRANGER, world.disputes, "close", *about)
     assert sent.logs[0].args["taken"] == STAKE * 3 // 10
-    assert funds(world, CHALLENGER) == (10 * BOND, 0)
+    assert won(world, CHALLENGER) == (9 * BOND, 1)
 
 
 def test_the_last_second_of_the_answer_is_the_defenders(played: tuple[World, Case]) -> None:
@@ -276,14 +283,14 @@ def test_two_leaves_of_one_index_convict(played: tuple[World, Case]) -> None:
 
 
 def test_a_route_convicts_once_and_no_other_challenger_loses_by_it(played: tuple[World, Case]) -> None:
-    """Whoever was in time gets the bond back; who comes later is told."""
+    """Whoever was in time keeps the bond; who comes later is told."""
     world, honest = played
     made = honest.spoilt(honest.spot(*PREFIX))
     about, others = answered(world, made), answered(world, made, OTHER)
     world.send(STRANGER, world.disputes, *dot(made, about))
     sent = world.send(STRANGER, world.disputes, *dot(made, others))
     assert (sent.logs[0].name, sent.logs[0].args["taken"]) == ("Upheld", 0)
-    assert funds(world, OTHER) == (10 * BOND, 0)
+    assert won(world, OTHER) == (9 * BOND, 1)
     assert world.stake(OWNER)[0] == STAKE * 7 // 10
     late = made.challenge(world, SIGNER, POSITION - 1)
     assert world.refusal(OTHER, world.disputes, "challenge", *late)[0] == "NodeConvicted"
@@ -416,7 +423,7 @@ def test_a_challenge_takes_a_bond_that_is_there(played: tuple[World, Case]) -> N
 
 
 def test_a_node_without_stake_keeps_no_dispute_open(played: tuple[World, Case]) -> None:
-    """It has lost all to another proof meanwhile: the challenger gets the bond back all the same."""
+    """It has lost all to another proof meanwhile: the challenger keeps its bond all the same."""
     world, made = played
     about = challenged(world, made)
     signed: list[Any] = []
@@ -427,7 +434,7 @@ def test_a_node_without_stake_keeps_no_dispute_open(played: tuple[World, Case]) 
     world.send(STRANGER, world.court, "proveEquivocation", *signed, ZERO)
     world.pass_time(ANSWER + 1)
     assert world.send(STRANGER, world.disputes, "close", *about).logs[0].args["taken"] == 0
-    assert funds(world, CHALLENGER) == (10 * BOND, 0)
+    assert won(world, CHALLENGER) == (9 * BOND, 1)
 
 
 def test_a_copied_proof_pays_the_challenger(played: tuple[World, Case]) -> None:
@@ -452,7 +459,7 @@ def test_facts_of_no_dispute_are_refused(played: tuple[World, Case]) -> None:
 
 
 def test_who_committed_to_the_very_proof_is_paid_for_it(played: tuple[World, Case]) -> None:
-    """Instead of the challenger, who has its bond back all the same."""
+    """Instead of the challenger, who keeps its bond all the same."""
     world, honest = played
     made = honest.spoilt(honest.spot(*PREFIX))
     about = answered(world, made)
@@ -463,7 +470,7 @@ def test_who_committed_to_the_very_proof_is_paid_for_it(played: tuple[World, Cas
     world.send(STRANGER, world.disputes, *dot(made, about, OTHER.address))
     assert world.view(world.stakes, "owedTo", OTHER.address) == min(STAKE * 9 // 100, MAX_FEE)
     assert world.view(world.stakes, "owedTo", CHALLENGER.address) == 0
-    assert funds(world, CHALLENGER) == (10 * BOND, 0)
+    assert won(world, CHALLENGER) == (9 * BOND, 1)
 
 
 def proofs(world: World, made: Case, about: Words, finder: str = ZERO) -> list[tuple[Any, ...]]:

@@ -14,8 +14,9 @@ enum Turn {
 }
 
 /// @dev How far a dispute is. root, leaves: the posted trace. node: the one to be opened, or the ordered root of those that
-/// were; place, height: the picked node's. player: who moves for the node: the key that signed, then whoever has answered. deadline: of the present turn;
-/// rest: what the other side's clock still has; proofs: until when anybody may prove whatever happens in the descent.
+/// were; place, height: the picked node's. player: who moves for the node: the key that signed, then whoever has answered.
+/// deadline: of the present turn; rest: what the other side's clock still has; proofs: until when anybody may prove whatever
+/// happens in the descent.
 struct Stand {
     bytes32 root;
     bytes32 node;
