@@ -136,7 +136,7 @@ class Disputes(Bonded):
 
         Raises: Reverted (NotDefender, ClockRunOut, DisputeAnswered, DisputeNotOpen, RootMissing, LeavesInvalid, NodesForeign).
         """
-        return self._chain.send(sender, self.contract, "answer", *_about(facts, stand), root, leaves, list(nodes))
+        return self._chain.send(sender, self.contract, "answer", _dispute(facts, stand), root, leaves, list(nodes))
 
     def ask(self, sender: Signer, facts: Facts, stand: Stand) -> Sent:
         """Want an answered trace opened. By the challenger, for a second bond.
@@ -196,14 +196,14 @@ class Disputes(Bonded):
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, ProductInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveProduct", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveProduct", _dispute(facts, stand), proof, finder)
 
     def prove_element(self, sender: Signer, facts: Facts, stand: Stand, proof: bytes, finder: Address = NOBODY) -> Sent:
         """Show an element of the posted trace wrong, with verification.trace.evidence's element_proof.
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveElement", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveElement", _dispute(facts, stand), proof, finder)
 
     def prove_copy(self, sender: Signer, facts: Facts, stand: Stand, copy: FalseCopy, finder: Address = NOBODY) -> Sent:
         """Show a copied key or value wrong, which the node signed for an earlier chunk of the same route and stage.
@@ -211,7 +211,7 @@ class Disputes(Bonded):
         Raises: Reverted (ReceiptForeign, NothingWrong, LeavesNotHeld, PlaceInvalid, SignatureInvalid, ...), InvalidSignature.
         """
         receipts = receipt_words(copy.own), receipt_words(copy.earlier), *split_signature(copy.signature)
-        words = *_about(facts, stand), copy.proof, *receipts, finder
+        words = _dispute(facts, stand), copy.proof, *receipts, finder
         return self._chain.send(sender, self.contract, "proveCopy", *words)
 
     def prove_signed(self, sender: Signer, facts: Facts, stand: Stand, proof: bytes, finder: Address = NOBODY) -> Sent:
@@ -219,25 +219,26 @@ class Disputes(Bonded):
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveSigned", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveSigned", _dispute(facts, stand), proof, finder)
 
     def prove_twice(self, sender: Signer, facts: Facts, stand: Stand, pair: Words, finder: Address = NOBODY) -> Sent:
         """Show two different leaves of one index in the trace: evidence's pair.
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveTwice", *_about(facts, stand), pair, finder)
+        return self._chain.send(sender, self.contract, "proveTwice", _dispute(facts, stand), pair, finder)
 
     def close(self, sender: Signer, facts: Facts, stand: Stand) -> Sent:
         """End a dispute whose clock has run out. Raises: Reverted (ClockRunning, DisputeNotOpen, StandStale)."""
-        return self._chain.send(sender, self.contract, "close", *_about(facts, stand))
+        return self._chain.send(sender, self.contract, "close", _dispute(facts, stand))
 
 
 def _name(challenger: Address, number: int) -> bytes:
     return address_bytes(challenger) + number.to_bytes(12, "big")
 
 
-def _about(facts: Facts, stand: Stand) -> Words:
+def _dispute(facts: Facts, stand: Stand) -> Words:
+    """As the contract's Dispute."""
     return facts.id(), facts.words, stand.words
 
 

@@ -15,6 +15,13 @@ struct Facts {
     uint256 where;
 }
 
+/// @dev A dispute as its acts bring it along: its name, what it is about, how far it is.
+struct Dispute {
+    bytes32 id;
+    Facts facts;
+    StandWords stand;
+}
+
 /// @title The disputes that there are
 /// @dev One word each: the hash of its facts and its stand, which every act brings along. A challenger numbers its own
 /// disputes and can take a number again when its dispute is over: only who has never had so many pays for a new slot. The
@@ -82,7 +89,7 @@ abstract contract Docket is Bonds {
         return address(uint160(where >> 96));
     }
 
-    function tracedIn(Facts memory facts) internal pure returns (Traced memory) {
+    function tracedIn(Facts calldata facts) internal pure returns (Traced memory) {
         uint256 where = facts.where;
         return Traced(facts.manifest, facts.roots, uint32(where >> 64), uint32(where >> 32), uint32(where));
     }
@@ -105,16 +112,12 @@ abstract contract Docket is Bonds {
         _kept[id] = bytes32(CLOSED + bonds);
     }
 
-    function mustStand(bytes32 id, bytes32 matter, StandWords calldata words)
-        internal
-        view
-        returns (Stand memory stand)
-    {
-        stand = mustBe(id, aboutOf(matter, words.root), words.play);
-        stand.root = words.root;
+    /// @dev The root is left out, as in mustRun.
+    function mustStand(Dispute calldata dispute) internal view returns (Stand memory) {
+        bytes32 about = aboutOf(matterOf(dispute.facts), dispute.stand.root);
+        return mustBe(dispute.id, about, dispute.stand.play);
     }
 
-    /// @dev The root is left out.
     function mustRun(bytes32 id, bytes32 about, Play calldata play) internal view returns (Stand memory stand) {
         stand = mustBe(id, about, play);
         if (block.timestamp > stand.deadline) revert ClockRunOut(stand.deadline);

@@ -2,12 +2,12 @@
 pragma solidity 0.8.37;
 
 import {Challenges} from "./Challenges.sol";
-import {Facts} from "./Docket.sol";
+import {Dispute, Facts} from "./Docket.sol";
 import {LeafPair} from "./Judge.sol";
 import {Models} from "./Models.sol";
 import {Receipt} from "./lib/Receipts.sol";
 import {Signatures} from "./lib/Signatures.sol";
-import {StandWords, Turn} from "./lib/Stands.sol";
+import {Turn} from "./lib/Stands.sol";
 
 /// @title What shows a posted trace wrong
 /// @notice Anybody may bring a proof until the dispute's clock ends. verification/trace/evidence.py writes them.
@@ -20,87 +20,62 @@ abstract contract Proofs is Challenges {
     /// @notice The two receipts are not the dispute's and another one of the same stage of its route by the same node.
     error ReceiptForeign();
 
-    /// @dev A trace that is there to be proven wrong, and what follows where it was.
-    modifier convicting(bytes32 id, Facts calldata facts, StandWords calldata words, address finder) {
-        Turn turn = answered(id, facts, words);
-        _;
-        convict(id, facts, turn, finder);
-    }
-
     constructor() {
         (_models,,) = _judge.parts();
     }
 
     /// @notice Shows that a prefix of a product with a block's matrix is wrong: like any other element, for less.
-    function proveProduct(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
-        bytes calldata proof,
-        address finder
-    ) external convicting(id, facts, words, finder) {
-        if (!_models.isProductWrong(tracedIn(facts), words.root, proof)) revert NothingWrong();
-        mustHaveFound(finder, id, proof);
+    function proveProduct(Dispute calldata dispute, bytes calldata proof, address finder) external {
+        Turn turn = answered(dispute);
+        bool wrong = _models.isProductWrong(tracedIn(dispute.facts), dispute.stand.root, proof);
+        proven(wrong, dispute, turn, proof, finder);
     }
 
     /// @notice Shows that an element of the posted trace is not what its operands say.
-    function proveElement(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
-        bytes calldata proof,
-        address finder
-    ) external convicting(id, facts, words, finder) {
-        if (!_judge.isElementWrong(tracedIn(facts), words.root, bytes32(0), proof)) revert NothingWrong();
-        mustHaveFound(finder, id, proof);
+    function proveElement(Dispute calldata dispute, bytes calldata proof, address finder) external {
+        Turn turn = answered(dispute);
+        bool wrong = _judge.isElementWrong(tracedIn(dispute.facts), dispute.stand.root, bytes32(0), proof);
+        proven(wrong, dispute, turn, proof, finder);
     }
 
     /// @notice The same for a copy of a key or value that the node signed in an earlier chunk.
     /// @param own The dispute's receipt.
     /// @param earlier The one whose kvRoot the key or value lies under, with its signature.
     function proveCopy(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
+        Dispute calldata dispute,
         bytes calldata proof,
         Receipt calldata own,
         Receipt calldata earlier,
         bytes32 r,
         bytes32 vs,
         address finder
-    ) external convicting(id, facts, words, finder) {
-        mustBeNodes(facts, own, earlier, r, vs);
-        if (!_judge.isElementWrong(tracedIn(facts), words.root, earlier.kvRoot, proof)) revert NothingWrong();
-        mustHaveFound(finder, id, proof);
+    ) external {
+        Turn turn = answered(dispute);
+        mustBeNodes(dispute.facts, own, earlier, r, vs);
+        bool wrong = _judge.isElementWrong(tracedIn(dispute.facts), dispute.stand.root, earlier.kvRoot, proof);
+        proven(wrong, dispute, turn, proof, finder);
     }
 
     /// @notice Shows that the posted trace ends otherwise than the receipt's outRoot says, or has other keys and values
     /// than its kvRoot.
-    function proveSigned(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
-        bytes calldata proof,
-        address finder
-    ) external convicting(id, facts, words, finder) {
-        if (!_judge.isSignedWrong(tracedIn(facts), words.root, proof)) revert NothingWrong();
-        mustHaveFound(finder, id, proof);
+    function proveSigned(Dispute calldata dispute, bytes calldata proof, address finder) external {
+        Turn turn = answered(dispute);
+        bool wrong = _judge.isSignedWrong(tracedIn(dispute.facts), dispute.stand.root, proof);
+        proven(wrong, dispute, turn, proof, finder);
     }
 
     /// @notice Shows two different leaves of one index in the trace.
-    function proveTwice(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
-        LeafPair calldata pair,
-        address finder
-    ) external convicting(id, facts, words, finder) {
-        if (!_judge.isTwice(words.root, pair)) revert NothingWrong();
-        if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(id, pair)));
+    function proveTwice(Dispute calldata dispute, LeafPair calldata pair, address finder) external {
+        Turn turn = answered(dispute);
+        if (!_judge.isTwice(dispute.stand.root, pair)) revert NothingWrong();
+        if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(dispute.id, pair)));
+        convict(dispute, turn, finder);
     }
 
-    function mustHaveFound(address finder, bytes32 id, bytes calldata proof) private {
-        if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(id, proof)));
+    function proven(bool wrong, Dispute calldata dispute, Turn turn, bytes calldata proof, address finder) private {
+        if (!wrong) revert NothingWrong();
+        if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(dispute.id, proof)));
+        convict(dispute, turn, finder);
     }
 
     /// @dev Two receipts of one stage of a route: the dispute's, and another one that the node signed.

@@ -93,7 +93,8 @@ class Fight:
         if fn in ("pick", "open", "show"):
             return self.world.disputes, fn, whose, self.stand.about(facts.matter()), self.stand.play, *words
         about = facts.matter() if fn == "ask" else facts.words
-        return self.world.disputes, fn, whose, about, self.stand.words, *words
+        dispute = whose, about, self.stand.words
+        return self.world.disputes, fn, *(dispute if fn == "ask" else (dispute,)), *words
 
     def act(self, who: Signer, fn: str, *words: Any) -> Sent:
         sent = self.world.send(who, *self.call(fn, *words), gas=GAS)

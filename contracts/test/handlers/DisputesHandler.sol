@@ -59,7 +59,7 @@ contract DisputesHandler is Sessions, Stands {
         bytes32 root = Trees.root(nodesOf(d), true);
         bytes32[] memory opens = f.stand.turn == Turn.Asked ? nodes : new bytes32[](0);
         vm.prank(f.node, f.node);
-        disputes.answer(f.id, f.facts, wordsOf(f), root, LEAVES, opens);
+        disputes.answer(disputeOf(f), root, LEAVES, opens);
         answered(f, root, LEAVES, HEIGHT, Trees.root(nodes, false), f.node);
         put(d, f);
     }
@@ -115,7 +115,7 @@ contract DisputesHandler is Sessions, Stands {
         if (!isProvable(f) || !isLiars(d)) return;
         uint256 before = stakeOf(d >> 1 & 1);
         vm.prank(owner(by));
-        disputes.proveTwice(f.id, f.facts, wordsOf(f), pairOf(d), address(0));
+        disputes.proveTwice(disputeOf(f), pairOf(d), address(0));
         convicted(d, f, before);
     }
 
@@ -127,7 +127,7 @@ contract DisputesHandler is Sessions, Stands {
         uint256 before = stakeOf(d >> 1 & 1);
         (uint96 free,) = disputes.fundsOf(f.node);
         vm.prank(owner(by));
-        disputes.close(f.id, f.facts, wordsOf(f));
+        disputes.close(disputeOf(f));
         if (guilty) return convicted(d, f, before);
         (uint96 later,) = disputes.fundsOf(f.node);
         // half of what the challenger loses is the node's
@@ -166,7 +166,7 @@ contract DisputesHandler is Sessions, Stands {
         address who = owner(by);
         kind %= 9;
         address there = address(disputes);
-        bytes memory closing = abi.encodeCall(Challenges.close, (f.id, f.facts, wordsOf(f)));
+        bytes memory closing = abi.encodeCall(Challenges.close, (disputeOf(f)));
         bytes memory proving = provingTwice(d, f);
         bytes memory asking = abi.encodeCall(Descent.ask, (f.number, f.matter, wordsOf(f)));
         if (kind == 0 && (!isLiars(d) || !isProvable(f))) attempt(who, there, proving);
@@ -199,11 +199,11 @@ contract DisputesHandler is Sessions, Stands {
 
     function answering(uint256 d, Fight memory f) private pure returns (bytes memory) {
         bytes32 root = Trees.root(nodesOf(d), true);
-        return abi.encodeCall(Challenges.answer, (f.id, f.facts, wordsOf(f), root, LEAVES, new bytes32[](0)));
+        return abi.encodeCall(Challenges.answer, (disputeOf(f), root, LEAVES, new bytes32[](0)));
     }
 
     function provingTwice(uint256 d, Fight memory f) private pure returns (bytes memory) {
-        return abi.encodeCall(Proofs.proveTwice, (f.id, f.facts, wordsOf(f), pairOf(d), address(0)));
+        return abi.encodeCall(Proofs.proveTwice, (disputeOf(f), pairOf(d), address(0)));
     }
 
     function picking(Fight memory f, bytes32 node, uint64 child) private pure returns (bytes memory) {

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Disputes} from "../../src/Disputes.sol";
-import {Facts} from "../../src/Docket.sol";
+import {Dispute, Facts} from "../../src/Docket.sol";
 import {Play, Stand, StandWords, Stands as Words, Turn} from "../../src/lib/Stands.sol";
 import {Traced} from "../../src/lib/Traced.sol";
 
@@ -52,6 +52,10 @@ abstract contract Stands {
         (s.player, s.turn) = (key, asks ? Turn.Asked : Turn.Open);
         s.deadline = uint40(block.timestamp) + _answer;
         f.stand = s;
+    }
+
+    function disputeOf(Fight memory f) internal pure returns (Dispute memory) {
+        return Dispute(f.id, f.facts, wordsOf(f));
     }
 
     function wordsOf(Fight memory f) internal pure returns (StandWords memory) {
