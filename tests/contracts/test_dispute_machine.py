@@ -1,5 +1,7 @@
-"""Disputes under whatever hypothesis thinks of: two challengers, one node, descents, clocks, numbers that are taken again; I10 and where
-every bond is."""
+"""Disputes under whatever hypothesis thinks of: two challengers, one node, descents, clocks, numbers that are taken again.
+
+I10, and where every bond is.
+"""
 
 from typing import Any
 
