@@ -184,7 +184,7 @@ abstract contract Challenges is Finders, Descent {
         Stand memory stand;
         stand.player = key;
         (stand.turn, stand.deadline) = (asks ? Turn.Asked : Turn.Open, deadline);
-        enter(id, aboutOf(matterOf(facts), bytes32(0)), stand, bondsOf(stand.turn));
+        enter(id, aboutOf(keccak256(abi.encode(facts)), bytes32(0)), stand, bondsOf(stand.turn));
         emit Challenged(id, nodeIn(facts.where), facts.receipt, facts.where, key, asks, deadline);
     }
 

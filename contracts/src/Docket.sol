@@ -71,13 +71,23 @@ abstract contract Docket is Bonds {
         return bytes32((uint256(uint160(challenger)) << NUMBER_BITS) | number);
     }
 
-    function matterOf(Facts memory facts) public pure returns (bytes32) {
-        return keccak256(abi.encode(facts));
+    /// @dev keccak256(abi.encode(facts)). In assembly as the other two hashes of a stand: every act begins with them.
+    function matterOf(Facts calldata facts) public pure returns (bytes32 matter) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, facts, 0xa0)
+            matter := keccak256(free, 0xa0)
+        }
     }
 
     /// @notice What the moves of a descent bring instead of facts and root.
-    function aboutOf(bytes32 matter, bytes32 root) public pure returns (bytes32) {
-        return keccak256(abi.encode(matter, root));
+    /// @dev keccak256(abi.encode(matter, root)).
+    function aboutOf(bytes32 matter, bytes32 root) public pure returns (bytes32 about) {
+        assembly ("memory-safe") {
+            mstore(0x00, matter)
+            mstore(0x20, root)
+            about := keccak256(0x00, 0x40)
+        }
     }
 
     function challengerOf(bytes32 id) internal pure returns (address) {
@@ -126,7 +136,7 @@ abstract contract Docket is Bonds {
     function mustBe(bytes32 id, bytes32 about, Play calldata play) private view returns (Stand memory) {
         bytes32 kept = _kept[id];
         if (isOver(kept)) revert DisputeNotOpen(id);
-        if (kept != play.hash(about)) revert StandStale(id);
+        if (kept != play.hashOf(about)) revert StandStale(id);
         return play.unpacked();
     }
 

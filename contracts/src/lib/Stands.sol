@@ -65,4 +65,14 @@ library Stands {
     function hash(Play memory play, bytes32 about) internal pure returns (bytes32) {
         return keccak256(abi.encode(about, play));
     }
+
+    /// @dev The same of calldata, as it lies there.
+    function hashOf(Play calldata play, bytes32 about) internal pure returns (bytes32 found) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, about)
+            calldatacopy(add(free, 0x20), play, 0x60)
+            found := keccak256(free, 0x80)
+        }
+    }
 }
