@@ -15,7 +15,7 @@ from incentives.errors import IncentivesError
 from sharding.hashing import keccak256
 
 CONTRACT_NAMES = (
-    "Token", "Stakes", "Court", "Disputes", "Demands", "Jury", "Channels", "Models", "Rulebook", "Bench", "ProductJudge", "Judge",
+    "Token", "Stakes", "Court", "Disputes", "Demands", "Jury", "Channels", "Models", "Rulebook", "Bench", "Judge",
     "Reliability", "Evidence",
 )  # fmt: skip
 SELECTOR_BYTES = 4

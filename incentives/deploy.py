@@ -19,7 +19,7 @@ from incentives.units import ONE
 from sharding.hashing import keccak256
 from verification.addresses import Address, address_bytes, to_address
 
-JUDGE_PARTS = ("Models", "Rulebook", "Bench", "ProductJudge")
+JUDGE_PARTS = ("Models", "Rulebook", "Bench")
 TOKEN_SUPPLY = 1_000_000_000 * ONE
 ARBITERS = 4
 """Disputes, jury, reliability, demands: what the Court obeys."""
@@ -50,8 +50,7 @@ def deploy_suite(
     token_record = suite.create("Token", TOKEN_SUPPLY) if token is None else _existing_token(chain, token)
     models = suite.create("Models")
     rulebook, bench = suite.create("Rulebook"), suite.create("Bench")
-    products = suite.create("ProductJudge", models.address)
-    judge = suite.create("Judge", rulebook.address, bench.address, products.address)
+    judge = suite.create("Judge", models.address, rulebook.address, bench.address)
     genesis = chain.head().timestamp
     stakes_at, court_at, *arbiters, channels_at, evidence_at = next_addresses(chain, signer, 2 + ARBITERS + 2)
     disputes_at, jury_at, scores_at, demands_at = arbiters
@@ -63,7 +62,6 @@ def deploy_suite(
         models=models,
         rulebook=rulebook,
         bench=bench,
-        productjudge=products,
         judge=judge,
         stakes=suite.create_at(stakes_at, "Stakes", *stakes_args),
         court=suite.create_at(court_at, "Court", stakes_at, tuple(arbiters), calendar),
@@ -198,7 +196,6 @@ def verify_wiring(chain: Chain, deployment: Deployment) -> None:
         ("Demands", "court", deployment.court.address),
         ("Demands", "bond", params.bond),
         ("Demands", "demandTerms", (deployment.models.address, *_demand_terms(params)[1:])),
-        ("ProductJudge", "models", deployment.models.address),
         ("Judge", "parts", tuple(deployment.record(name).address for name in JUDGE_PARTS)),
         ("Channels", "token", token),
         ("Channels", "closeDelay", params.close_delay_s),

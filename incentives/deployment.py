@@ -34,7 +34,7 @@ from verification.addresses import Address
 from verification.typed_data import Domain
 
 CONTRACTS = (
-    "Token", "Models", "Rulebook", "Bench", "ProductJudge", "Judge",
+    "Token", "Models", "Rulebook", "Bench", "Judge",
     "Stakes", "Court", "Disputes", "Demands", "Jury", "Reliability", "Channels", "Evidence",
 )  # fmt: skip
 DAY_S = 24 * 60 * 60
@@ -114,7 +114,6 @@ class Deployment:
     models: ContractRecord
     rulebook: ContractRecord
     bench: ContractRecord
-    productjudge: ContractRecord
     judge: ContractRecord
     stakes: ContractRecord
     court: ContractRecord

@@ -8,18 +8,20 @@ from incentives.bonds import Bonded
 from incentives.chain_types import Chain, Sent
 from incentives.court import receipt_words, route_words
 from incentives.deployment import Deployment
-from incentives.errors import UnexpectedAnswer
+from incentives.errors import OtherNodes, UnexpectedAnswer
 from incentives.signing import Signer, split_signature
 from incentives.stakes import NOBODY
 from incentives.stands import NEW, Clocks, Stand
-from sharding.hashing import keccak256
+from sharding.hashing import HASH_BYTES, keccak256
 from verification.addresses import Address, address_bytes
 from verification.receipts import Receipt
 from verification.routes import Route
-from verification.trace.descent import Picked, packed_leaves, unpacked_leaves
+from verification.trace.descent import Picked, ordered_root, packed_leaves, unpacked_leaves
 
 Words = tuple[object, ...]
 MAX_NUMBER = 2**96 - 1
+CLOSED, MOST_BONDS = 1, 2
+"""What the contract keeps of a number whose dispute is over: CLOSED, and one more for each bond that lies there."""
 Traced = tuple[bytes, bytes, int, int, int]
 Nodes = Sequence[bytes]
 
@@ -52,7 +54,7 @@ class Facts:
 
     def id(self) -> bytes:
         """The dispute's name: challenger and number."""
-        return address_bytes(self.challenger) + self.number.to_bytes(12, "big")
+        return _name(self.challenger, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Disputes(Bonded):
     ) -> Sent:
         """Say that a receipt's output is wrong at a position: the earliest such one; the bond is taken.
 
-        number: up to MAX_NUMBER, of none of the sender's disputes that are not over; the ones of ended disputes save gas.
+        number: up to MAX_NUMBER, of none of the sender's disputes that are not over; the ones of ended disputes save gas, most
+        of all where as many bonds lie as are needed: `bonds_at`.
         asks: the node is to open its trace's tree with the answer, since it gives nothing out; two bonds.
         Raises: Reverted (PositionInvalid, RouteNotOpened, ProfileNotExact, ChallengeTooLate, NotOnRoute, NodeConvicted,
         DisputeKnown, BondShort, TooManyChallenges, SignatureInvalid), InvalidSignature; IndexError for a stage that is not there.
@@ -96,8 +99,19 @@ class Disputes(Bonded):
 
     def is_free(self, challenger: Address, number: int) -> bool:
         """Whether the challenger can take that number for its next dispute."""
-        kept = self._chain.call(self.contract, "keptOf", address_bytes(challenger) + number.to_bytes(12, "big"))
-        return int.from_bytes(kept, "big") <= 1
+        return self.bonds_at(challenger, number) is not None
+
+    def bonds_at(self, challenger: Address, number: int) -> int | None:
+        """How many bonds lie with a number, of a dispute that its challenger has won; None while a dispute of it is open."""
+        kept = int.from_bytes(self._chain.call(self.contract, "keptOf", _name(challenger, number)), "big")
+        return None if kept > CLOSED + MOST_BONDS else max(0, kept - CLOSED)
+
+    def unbond(self, sender: Signer, number: int) -> Sent:
+        """Bring the bonds that lie with a number of the sender's to its funds: only from there can they be withdrawn.
+
+        Raises: Reverted (NothingBonded, DisputeKnown).
+        """
+        return self._chain.send(sender, self.contract, "unbond", number)
 
     def facts(self, receipt: Receipt, route: Route, position: int, challenger: Address, number: int = 0) -> Facts:
         """What the dispute is about that `challenge` opens; the other functions want it again."""
@@ -122,7 +136,7 @@ class Disputes(Bonded):
 
         Raises: Reverted (NotDefender, ClockRunOut, DisputeAnswered, DisputeNotOpen, RootMissing, LeavesInvalid, NodesForeign).
         """
-        return self._chain.send(sender, self.contract, "answer", *_about(facts, stand), root, leaves, list(nodes))
+        return self._chain.send(sender, self.contract, "answer", _dispute(facts, stand), root, leaves, list(nodes))
 
     def ask(self, sender: Signer, facts: Facts, stand: Stand) -> Sent:
         """Want an answered trace opened. By the challenger, for a second bond.
@@ -154,9 +168,16 @@ class Disputes(Bonded):
         words = facts.id(), *_move(facts, stand), packed_leaves(leaves)
         return self._chain.send(sender, self.contract, "show", *words)
 
-    def opened(self, tx_hash: bytes) -> list[bytes]:
-        """The nodes that a transaction opened, which is all that is said of them. Raises: UnexpectedAnswer."""
-        return [bytes(node) for node in self._read(tx_hash, "nodes", "open", "answer")]
+    def opened(self, tx_hash: bytes, stand: Stand) -> list[bytes]:
+        """The nodes that a transaction opened, which is all that is said of them; stand: the one that it has led to.
+
+        Raises: OtherNodes where it is not these that the contract has taken, UnexpectedAnswer.
+        """
+        nodes = [bytes(node) for node in self._read(tx_hash, "nodes", "open", "answer")]
+        found = ordered_root(nodes) if nodes else bytes(HASH_BYTES)
+        if found != stand.node:
+            raise OtherNodes(tx_hash, stand.node, found)
+        return nodes
 
     def shown(self, tx_hash: bytes) -> list[bytes]:
         """The data of the leaves that a transaction showed. Raises: UnexpectedAnswer."""
@@ -175,14 +196,14 @@ class Disputes(Bonded):
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, ProductInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveProduct", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveProduct", _dispute(facts, stand), proof, finder)
 
     def prove_element(self, sender: Signer, facts: Facts, stand: Stand, proof: bytes, finder: Address = NOBODY) -> Sent:
         """Show an element of the posted trace wrong, with verification.trace.evidence's element_proof.
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveElement", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveElement", _dispute(facts, stand), proof, finder)
 
     def prove_copy(self, sender: Signer, facts: Facts, stand: Stand, copy: FalseCopy, finder: Address = NOBODY) -> Sent:
         """Show a copied key or value wrong, which the node signed for an earlier chunk of the same route and stage.
@@ -190,7 +211,7 @@ class Disputes(Bonded):
         Raises: Reverted (ReceiptForeign, NothingWrong, LeavesNotHeld, PlaceInvalid, SignatureInvalid, ...), InvalidSignature.
         """
         receipts = receipt_words(copy.own), receipt_words(copy.earlier), *split_signature(copy.signature)
-        words = *_about(facts, stand), copy.proof, *receipts, finder
+        words = _dispute(facts, stand), copy.proof, *receipts, finder
         return self._chain.send(sender, self.contract, "proveCopy", *words)
 
     def prove_signed(self, sender: Signer, facts: Facts, stand: Stand, proof: bytes, finder: Address = NOBODY) -> Sent:
@@ -198,21 +219,26 @@ class Disputes(Bonded):
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ModelUnknown, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveSigned", *_about(facts, stand), proof, finder)
+        return self._chain.send(sender, self.contract, "proveSigned", _dispute(facts, stand), proof, finder)
 
     def prove_twice(self, sender: Signer, facts: Facts, stand: Stand, pair: Words, finder: Address = NOBODY) -> Sent:
         """Show two different leaves of one index in the trace: evidence's pair.
 
         Raises: Reverted (NothingWrong, LeavesNotHeld, PlaceInvalid, ClockRunOut, DisputeNotOpen, ...).
         """
-        return self._chain.send(sender, self.contract, "proveTwice", *_about(facts, stand), pair, finder)
+        return self._chain.send(sender, self.contract, "proveTwice", _dispute(facts, stand), pair, finder)
 
     def close(self, sender: Signer, facts: Facts, stand: Stand) -> Sent:
         """End a dispute whose clock has run out. Raises: Reverted (ClockRunning, DisputeNotOpen, StandStale)."""
-        return self._chain.send(sender, self.contract, "close", *_about(facts, stand))
+        return self._chain.send(sender, self.contract, "close", _dispute(facts, stand))
 
 
-def _about(facts: Facts, stand: Stand) -> Words:
+def _name(challenger: Address, number: int) -> bytes:
+    return address_bytes(challenger) + number.to_bytes(12, "big")
+
+
+def _dispute(facts: Facts, stand: Stand) -> Words:
+    """As the contract's Dispute."""
     return facts.id(), facts.words, stand.words
 
 

@@ -22,7 +22,8 @@ IncentivesError
 │   ├── Reverted             the contract refused, with the name and arguments of its reason
 │   ├── TransactionRefused   the chain's node did not take the transaction
 │   ├── TransactionLost      sent, but not seen in a block within the deadline
-│   └── UnexpectedAnswer     an answer that does not fit the question
+│   ├── UnexpectedAnswer     an answer that does not fit the question
+│   └── OtherNodes           a transaction that opens other nodes of a trace than the contract has taken
 └── DeploymentError          a deployment file or deployment that cannot be trusted
 """
 
@@ -227,6 +228,19 @@ class UnexpectedAnswer(ChainError):
         super().__init__(f"unusable answer from {url}: {reason}; is this an Ethereum JSON-RPC URL with the contracts?")
         self.url = url
         self.reason = reason
+
+
+class OtherNodes(ChainError):
+    """What is said to have been opened of a withheld trace is not what the dispute's contract has taken."""
+
+    def __init__(self, tx_hash: bytes, expected: bytes, actual: bytes) -> None:
+        super().__init__(
+            f"transaction 0x{tx_hash.hex()} opens nodes with the ordered root 0x{actual.hex()}, the dispute has "
+            f"0x{expected.hex()}: take the transaction of its newest NodesOpened, or ask another endpoint"
+        )
+        self.tx_hash = tx_hash
+        self.expected = expected
+        self.actual = actual
 
 
 class DeploymentError(IncentivesError):

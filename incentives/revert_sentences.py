@@ -130,7 +130,8 @@ SENTENCES: Mapping[str, str] = {
     "StakeHeld": "a dispute about the node's work may last until {0:time}: withdraw after that",
     # disputes
     "BondShort": "only {0:coins} is free for bonds, {1:coins} is needed: deposit more with the disputes",
-    "TooManyChallenges": "{0} challenges are open already: close some whose clocks have run out",
+    "TooManyChallenges": "{0} bonds are out already: close disputes whose clocks have run out, take back the bonds of won ones",
+    "NothingBonded": "no bond lies with the number of {0}: nothing to do",
     "PositionInvalid": "the receipt does not cover position {0}: name one that it does",
     "RouteNotOpened": "these are not the terms of the receipt's route, or the stage is not in its place: give the signed ones",
     "ProfileNotExact": "outputs of profile {0} are not judged by arithmetic: only the exact profile's are",

@@ -68,6 +68,11 @@ class Stand:
         """Which node of the trace's tree is in question."""
         return Where(self.leaves, self.height, self.place)
 
+    @property
+    def bonds(self) -> int:
+        """How many its challenger has put down: a descent takes a second one."""
+        return 1 if self.turn in (Turn.OPEN, Turn.ANSWERED) else 2
+
     def hash(self, matter: bytes) -> bytes:
         """What the contract keeps of it and of the facts."""
         node, *packed = self.play

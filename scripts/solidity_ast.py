@@ -60,13 +60,25 @@ class Suite:
         return [node for base in lineage for node in base["nodes"] if kind_of(node) in kinds and node.get("body")]
 
     def called(self, function: Node) -> Iterator[Node]:
-        """Functions and modifiers that run in the same contract: internal ones, those of libraries, and the bases'."""
+        """Functions and modifiers that run in the same contract: internal ones, those of libraries, and the bases'.
+
+        Where one is called that others override, these as well: which of them runs depends on the contract.
+        """
         for node in walk(function):
             target = self.by_id.get(_reference(node), {})
             if kind_of(target) == "ModifierDefinition" or (
                 kind_of(target) == "FunctionDefinition" and not _leaves(node)
             ):
                 yield target
+                yield from self._overriding.get(target["id"], ())
+
+    @cached_property
+    def _overriding(self) -> dict[int, list[Node]]:
+        found: dict[int, list[Node]] = {}
+        for node in self.by_id.values():
+            for base in node.get("baseFunctions", ()):
+                found.setdefault(base, []).append(node)
+        return found
 
     def errors_of(self, function: Node) -> set[str]:
         """The names of all errors that a call of the function can end with, as far as this contract decides."""

@@ -112,8 +112,8 @@ contract StakesProof {
         stakes.rotate(signer, bytes32(0), r, vs);
     }
 
-    function check_hold(uint40 time, uint40 until) external conserves(time) {
-        stakes.hold(NODE, until);
+    function check_hold(uint40 time, address signer, uint40 until) external conserves(time) {
+        stakes.hold(signer, until);
     }
 
     function check_pay_out_to_a_node(uint40 time) external conserves(time) {

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Descent} from "./Descent.sol";
-import {Facts} from "./Docket.sol";
+import {Dispute, Facts} from "./Docket.sol";
 import {Judge} from "./Judge.sol";
 import {Stakes} from "./Stakes.sol";
 import {Summoned, Verdicts} from "./Verdicts.sol";
@@ -10,7 +10,7 @@ import {Bonds} from "./lib/Bonds.sol";
 import {Finders} from "./lib/Finders.sol";
 import {Receipt, Receipts} from "./lib/Receipts.sol";
 import {RouteStage, RouteTerms, Routes} from "./lib/RouteTerms.sol";
-import {Stand, StandWords, Turn} from "./lib/Stands.sol";
+import {Stand, Turn} from "./lib/Stands.sol";
 import {IToken} from "./lib/Transfers.sol";
 
 /// @dev Times of a dispute in seconds, and what a challenge puts at stake. delay: after a route's expiry. descent: each
@@ -38,9 +38,18 @@ abstract contract Challenges is Finders, Descent {
     uint40 private immutable _answer;
     uint40 private immutable _proof;
 
+    /// @dev The node finds its receipt by the digest, and the other facts in it and in its route; everybody else in the
+    /// transaction.
+    /// @param where As in Facts.
     /// @param key Who signed the receipt.
     event Challenged(
-        bytes32 indexed id, address indexed node, Facts facts, address key, bool asked, uint40 deadline
+        bytes32 indexed id,
+        address indexed node,
+        bytes32 receipt,
+        uint256 where,
+        address key,
+        bool asked,
+        uint40 deadline
     );
     event Answered(bytes32 indexed id, bytes32 root, uint64 leaves, address player, uint40 deadline);
     event Upheld(bytes32 indexed id, uint256 taken);
@@ -112,18 +121,12 @@ abstract contract Challenges is Finders, Descent {
     /// @notice Posts the root of the trace of the position in question, and how many leaves it has. By the node's owner, or
     /// by a key of it.
     /// @param nodes The first nodes of the tree where the challenger has asked for them, else none.
-    function answer(
-        bytes32 id,
-        Facts calldata facts,
-        StandWords calldata words,
-        bytes32 root,
-        uint64 leaves,
-        bytes32[] calldata nodes
-    ) external {
-        bytes32 matter = matterOf(facts);
-        Stand memory next = mustRun(id, aboutOf(matter, words.root), words.play);
+    function answer(Dispute calldata dispute, bytes32 root, uint64 leaves, bytes32[] calldata nodes) external {
+        bytes32 id = dispute.id;
+        bytes32 matter = matterOf(dispute.facts);
+        Stand memory next = mustRun(id, aboutOf(matter, dispute.stand.root), dispute.stand.play);
         if (next.turn > Turn.Asked) revert DisputeAnswered(id);
-        address node = nodeIn(facts.where);
+        address node = nodeIn(dispute.facts.where);
         bool isDefender = msg.sender == next.player || msg.sender == node || nodeOf(msg.sender) == node;
         if (!isDefender) revert NotDefender(msg.sender);
         if (root == bytes32(0)) revert RootMissing();
@@ -143,17 +146,17 @@ abstract contract Challenges is Finders, Descent {
 
     /// @notice Ends a dispute whose clock has run out: a node whose turn it was is convicted, one that nobody proved wrong
     /// is acquitted towards that challenger. By anybody.
-    function close(bytes32 id, Facts calldata facts, StandWords calldata words) external {
-        Stand memory stand = mustStand(id, matterOf(facts), words);
+    function close(Dispute calldata dispute) external {
+        Stand memory stand = mustStand(dispute);
         if (block.timestamp <= stand.deadline) revert ClockRunning(stand.deadline);
         bool silent = stand.turn <= Turn.Asked || stand.turn == Turn.Opening;
-        address node = nodeIn(facts.where);
-        if (silent || _court.convictedOf(facts.route, node) != 0) return convict(id, facts, stand.turn, address(0));
+        address node = nodeIn(dispute.facts.where);
+        if (silent || _court.convictedOf(dispute.facts.route, node) != 0) return convict(dispute, stand.turn, address(0));
         // a challenger that does not go on shortens nobody else's time
         if (block.timestamp <= stand.proofs) revert ClockRunning(stand.proofs);
-        closed(id);
-        forfeitBonds(challengerOf(id), node, bondsOf(stand.turn));
-        emit Acquitted(id, node);
+        closed(dispute.id, 0);
+        forfeitBonds(challengerOf(dispute.id), node, bondsOf(stand.turn));
+        emit Acquitted(dispute.id, node);
     }
 
     function court() external view returns (address) {
@@ -181,32 +184,26 @@ abstract contract Challenges is Finders, Descent {
         Stand memory stand;
         stand.player = key;
         (stand.turn, stand.deadline) = (asks ? Turn.Asked : Turn.Open, deadline);
-        enter(id, aboutOf(matterOf(facts), bytes32(0)), stand);
-        takeBonds(msg.sender, bondsOf(stand.turn));
-        emit Challenged(id, nodeIn(facts.where), facts, key, asks, deadline);
+        enter(id, aboutOf(keccak256(abi.encode(facts)), bytes32(0)), stand, bondsOf(stand.turn));
+        emit Challenged(id, nodeIn(facts.where), facts.receipt, facts.where, key, asks, deadline);
     }
 
     /// @dev Also while a descent is being fought, and until the proofs' own end in any case.
-    function answered(bytes32 id, Facts calldata facts, StandWords calldata words)
-        internal
-        view
-        returns (Stand memory stand)
-    {
-        stand = mustStand(id, matterOf(facts), words);
-        if (stand.turn <= Turn.Asked) revert DisputeNotAnswered(id);
+    function answered(Dispute calldata dispute) internal view returns (Turn) {
+        Stand memory stand = mustStand(dispute);
+        if (stand.turn <= Turn.Asked) revert DisputeNotAnswered(dispute.id);
         uint40 end = stand.proofs > stand.deadline ? stand.proofs : stand.deadline;
         if (block.timestamp > end) revert ClockRunOut(end);
+        return stand.turn;
     }
 
-    /// @dev Slashes once for a route; other challengers of it that were in time get their bonds back.
-    function convict(bytes32 id, Facts calldata facts, Turn turn, address finder) internal {
-        closed(id);
-        address challenger = challengerOf(id);
-        returnBonds(challenger, bondsOf(turn));
-        address rewarded = finder == address(0) ? challenger : finder;
-        address node = nodeIn(facts.where);
-        uint256 taken = _court.convict(node, facts.route, facts.receipt, rewarded);
-        emit Upheld(id, taken);
+    /// @dev Slashes once for a route; other challengers of it that were in time keep their bonds, too.
+    function convict(Dispute calldata dispute, Turn turn, address finder) internal {
+        closed(dispute.id, bondsOf(turn));
+        address rewarded = finder == address(0) ? challengerOf(dispute.id) : finder;
+        Facts calldata facts = dispute.facts;
+        uint256 taken = _court.convict(nodeIn(facts.where), facts.route, facts.receipt, rewarded);
+        emit Upheld(dispute.id, taken);
     }
 
     /// @dev What a node signed for a receipt: in the Court's domain.

@@ -67,19 +67,16 @@ contract Court is Verdicts, Finders {
     function proveBrokenLink(Receipt calldata before, Receipt calldata next, bytes32 r, bytes32 vs, address finder)
         external
     {
-        bytes32 embedded = Receipts.structHash(before);
-        if (next.previous != embedded || Receipts.linked(before, next)) revert NotBrokenLink();
-        bytes32 digest = receiptDigest(next);
-        address signer = Signatures.recover(digest, r, vs);
+        (bytes32 digest, address signer) = falseLink(before, next, r, vs);
         address node = guilty(signer);
-        uint256 taken = condemn(node, finder, typedDigest(embedded), digest);
+        uint256 taken = condemn(node, finder, typedDigest(next.previous), digest);
         emit BrokenLinkProven(node, signer, next.route, next.stage, next.chunk, taken);
     }
 
     /// @notice Keeps, by the same proof, that the node was convicted on the later receipt's route: as for an equivocation.
     function convictOfBrokenLink(Receipt calldata before, Receipt calldata next, bytes32 r, bytes32 vs) external {
-        if (next.previous != Receipts.structHash(before) || Receipts.linked(before, next)) revert NotBrokenLink();
-        convictWholly(guilty(Signatures.recover(receiptDigest(next), r, vs)), next.route);
+        (, address signer) = falseLink(before, next, r, vs);
+        convictWholly(guilty(signer), next.route);
     }
 
     /// @notice What a node signs for a receipt.
@@ -100,6 +97,18 @@ contract Court is Verdicts, Finders {
         if (!Receipts.sameSlot(a, b) || one == other) revert NotEquivocation();
         signer = Signatures.recover(one, aR, aVs);
         if (signer != Signatures.recover(other, bR, bVs)) revert NotEquivocation();
+    }
+
+    /// @dev The digest and the signer of a receipt that embeds one which cannot come before it.
+    function falseLink(Receipt calldata before, Receipt calldata next, bytes32 r, bytes32 vs)
+        private
+        view
+        returns (bytes32 digest, address signer)
+    {
+        bool isEmbedded = next.previous == Receipts.structHash(before);
+        if (!isEmbedded || Receipts.linked(before, next)) revert NotBrokenLink();
+        digest = receiptDigest(next);
+        signer = Signatures.recover(digest, r, vs);
     }
 
     function condemn(address node, address finder, bytes32 one, bytes32 other) private returns (uint256) {

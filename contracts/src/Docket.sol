@@ -15,17 +15,29 @@ struct Facts {
     uint256 where;
 }
 
+/// @dev A dispute as its acts bring it along: its name, what it is about, how far it is.
+struct Dispute {
+    bytes32 id;
+    Facts facts;
+    StandWords stand;
+}
+
 /// @title The disputes that there are
 /// @dev One word each: the hash of its facts and its stand, which every act brings along. A challenger numbers its own
-/// disputes and can take a number again when its dispute is over: only who has never had so many pays for a new slot.
+/// disputes and can take a number again when its dispute is over: only who has never had so many pays for a new slot. The
+/// bonds of a dispute that it won stay with the number and are put down with the next one, which then leaves the purse alone.
 abstract contract Docket is Bonds {
     using Stands for Play;
     using Stands for Stand;
 
-    bytes32 private constant CLOSED = bytes32(uint256(1));
+    /// @dev The word of a number whose dispute is over: this, and one more for each bond that lies there. No hash is so small.
+    uint256 private constant CLOSED = 1;
+    uint256 private constant MOST_BONDS = 2;
     uint256 private constant NUMBER_BITS = 96;
 
     mapping(bytes32 id => bytes32 kept) private _kept;
+
+    event Unbonded(bytes32 indexed id, uint16 bonds);
 
     /// @notice The challenger has a dispute of that number that is not over.
     error DisputeKnown(bytes32 id);
@@ -33,10 +45,23 @@ abstract contract Docket is Bonds {
     error DisputeNotOpen(bytes32 id);
     /// @notice The dispute stands elsewhere by now, or is about something else: its log says where, and about what.
     error StandStale(bytes32 id);
+    /// @notice No bond lies with that number.
+    error NothingBonded(bytes32 id);
     error ClockRunOut(uint40 deadline);
     error ClockRunning(uint40 deadline);
 
-    /// @notice The hash of facts and stand of an open dispute; 1 for a closed one, 0 for none.
+    /// @notice Brings the bonds that lie with a number of the caller's back into its funds.
+    function unbond(uint96 number) external {
+        bytes32 id = idOf(msg.sender, number);
+        uint16 bonds = lying(id);
+        if (bonds == 0) revert NothingBonded(id);
+        closed(id, 0);
+        returnBonds(msg.sender, bonds);
+        emit Unbonded(id, bonds);
+    }
+
+    /// @notice The hash of facts and stand of an open dispute; 0 for none, 1 for one that is over, 2 and 3 for one that is
+    /// over and won, whose one or two bonds still lie there.
     function keptOf(bytes32 id) external view returns (bytes32) {
         return _kept[id];
     }
@@ -46,13 +71,23 @@ abstract contract Docket is Bonds {
         return bytes32((uint256(uint160(challenger)) << NUMBER_BITS) | number);
     }
 
-    function matterOf(Facts memory facts) public pure returns (bytes32) {
-        return keccak256(abi.encode(facts));
+    /// @dev keccak256(abi.encode(facts)). In assembly as the other two hashes of a stand: every act begins with them.
+    function matterOf(Facts calldata facts) public pure returns (bytes32 matter) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, facts, 0xa0)
+            matter := keccak256(free, 0xa0)
+        }
     }
 
     /// @notice What the moves of a descent bring instead of facts and root.
-    function aboutOf(bytes32 matter, bytes32 root) public pure returns (bytes32) {
-        return keccak256(abi.encode(matter, root));
+    /// @dev keccak256(abi.encode(matter, root)).
+    function aboutOf(bytes32 matter, bytes32 root) public pure returns (bytes32 about) {
+        assembly ("memory-safe") {
+            mstore(0x00, matter)
+            mstore(0x20, root)
+            about := keccak256(0x00, 0x40)
+        }
     }
 
     function challengerOf(bytes32 id) internal pure returns (address) {
@@ -64,34 +99,35 @@ abstract contract Docket is Bonds {
         return address(uint160(where >> 96));
     }
 
-    function tracedIn(Facts memory facts) internal pure returns (Traced memory) {
+    function tracedIn(Facts calldata facts) internal pure returns (Traced memory) {
         uint256 where = facts.where;
         return Traced(facts.manifest, facts.roots, uint32(where >> 64), uint32(where >> 32), uint32(where));
     }
 
-    function enter(bytes32 id, bytes32 about, Stand memory stand) internal {
-        if (uint256(_kept[id]) > uint256(CLOSED)) revert DisputeKnown(id);
+    /// @dev Opens one of the caller's. The bonds that lie with its number are put down first: the caller's funds make up
+    /// for what is missing, or get what is left over.
+    function enter(bytes32 id, bytes32 about, Stand memory stand, uint16 bonds) internal {
+        uint16 there = lying(id);
         keep(id, about, stand);
+        if (bonds > there) takeBonds(msg.sender, bonds - there);
+        else if (bonds < there) returnBonds(msg.sender, there - bonds);
     }
 
     function keep(bytes32 id, bytes32 about, Stand memory stand) internal {
         _kept[id] = stand.packed().hash(about);
     }
 
-    function closed(bytes32 id) internal {
-        _kept[id] = CLOSED;
+    /// @param bonds That stay with the number, still its challenger's.
+    function closed(bytes32 id, uint16 bonds) internal {
+        _kept[id] = bytes32(CLOSED + bonds);
     }
 
-    function mustStand(bytes32 id, bytes32 matter, StandWords calldata words)
-        internal
-        view
-        returns (Stand memory stand)
-    {
-        stand = mustBe(id, aboutOf(matter, words.root), words.play);
-        stand.root = words.root;
+    /// @dev The root is left out, as in mustRun.
+    function mustStand(Dispute calldata dispute) internal view returns (Stand memory) {
+        bytes32 about = aboutOf(matterOf(dispute.facts), dispute.stand.root);
+        return mustBe(dispute.id, about, dispute.stand.play);
     }
 
-    /// @dev The root is left out.
     function mustRun(bytes32 id, bytes32 about, Play calldata play) internal view returns (Stand memory stand) {
         stand = mustBe(id, about, play);
         if (block.timestamp > stand.deadline) revert ClockRunOut(stand.deadline);
@@ -99,8 +135,19 @@ abstract contract Docket is Bonds {
 
     function mustBe(bytes32 id, bytes32 about, Play calldata play) private view returns (Stand memory) {
         bytes32 kept = _kept[id];
-        if (uint256(kept) <= uint256(CLOSED)) revert DisputeNotOpen(id);
-        if (kept != play.hash(about)) revert StandStale(id);
+        if (isOver(kept)) revert DisputeNotOpen(id);
+        if (kept != play.hashOf(about)) revert StandStale(id);
         return play.unpacked();
+    }
+
+    function lying(bytes32 id) private view returns (uint16) {
+        bytes32 kept = _kept[id];
+        if (!isOver(kept)) revert DisputeKnown(id);
+        return kept == 0 ? 0 : uint16(uint256(kept) - CLOSED);
+    }
+
+    /// @dev Or was never opened.
+    function isOver(bytes32 kept) private pure returns (bool) {
+        return uint256(kept) <= CLOSED + MOST_BONDS;
     }
 }

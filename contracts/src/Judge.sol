@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {Bench} from "./Bench.sol";
 import {Models} from "./Models.sol";
-import {ProductJudge} from "./ProductJudge.sol";
 import {Rulebook} from "./Rulebook.sol";
 import {Checkers} from "./lib/Checkers.sol";
 import {Elements} from "./lib/Elements.sol";
@@ -37,13 +36,12 @@ contract Judge {
     Models private immutable _models;
     Rulebook private immutable _rulebook;
     Bench private immutable _bench;
-    ProductJudge private immutable _products;
 
     /// @notice The trace has no such element.
     error PlaceInvalid();
 
-    constructor(Rulebook rulebook_, Bench bench_, ProductJudge products_) {
-        (_models, _rulebook, _bench, _products) = (products_.models(), rulebook_, bench_, products_);
+    constructor(Models models_, Rulebook rulebook_, Bench bench_) {
+        (_models, _rulebook, _bench) = (models_, rulebook_, bench_);
     }
 
     /// @notice Whether an element of the trace is not what its operands say.
@@ -86,9 +84,9 @@ contract Judge {
         return keccak256(pair.left) != keccak256(pair.right);
     }
 
-    /// @notice What it was built with. The last one judges products for less.
-    function parts() external view returns (Models models, Rulebook rulebook, Bench bench, ProductJudge products) {
-        return (_models, _rulebook, _bench, _products);
+    /// @notice What it was built with. The first one judges products for less.
+    function parts() external view returns (Models models, Rulebook rulebook, Bench bench) {
+        return (_models, _rulebook, _bench);
     }
 
     /// @dev The proof, whose leaves lie under their root.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ProductJudge} from "./ProductJudge.sol";
 import {Parameters} from "./lib/Parameters.sol";
 import {Paths} from "./lib/Paths.sol";
 
@@ -8,8 +9,9 @@ import {Paths} from "./lib/Paths.sol";
 /// @notice Anybody may register a manifest's root. What is kept about it lies under that root and nowhere else, so it
 /// does not matter who does, and nobody can take a root for something it is not.
 /// @dev No owner, no removal. A root from which two different sets of numbers can be shown is no manifest that any node
-/// derives from a model's folder; the first set stays.
-contract Models {
+/// derives from a model's folder; the first set stays. The judge of products lives here: from elsewhere it would pay for
+/// one more call to read two words.
+contract Models is ProductJudge {
     bytes private constant LEAF = "tallystick manifest 1\ntrace";
     uint256 private constant MAX_BLOCKS = 1 << 10;
     uint256 private constant MAX_HIDDEN = 1 << 16;
@@ -62,18 +64,17 @@ contract Models {
         return (weights, _parameters[manifest]);
     }
 
-    /// @notice The same in two words, as they are stored: the numbers up to the flags, the first one lowest.
-    function sizes(bytes32 manifest) external view returns (bytes32 weights, uint256 slot) {
+    function isRegistered(bytes32 manifest) external view returns (bool) {
+        return _weights[manifest] != bytes32(0);
+    }
+
+    function sizes(bytes32 manifest) internal view override returns (bytes32 weights, uint256 word) {
         weights = _weights[manifest];
         if (weights == bytes32(0)) revert ModelUnknown(manifest);
         Parameters storage numbers = _parameters[manifest];
         assembly ("memory-safe") {
-            slot := sload(numbers.slot)
+            word := sload(numbers.slot)
         }
-    }
-
-    function isRegistered(bytes32 manifest) external view returns (bool) {
-        return _weights[manifest] != bytes32(0);
     }
 
     /// @dev Numbers that a layout can be computed from: nothing is divided by zero, nothing overflows.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Models} from "./Models.sol";
 import {Openings} from "./lib/Openings.sol";
 import {Parameters} from "./lib/Parameters.sol";
 import {Matrix, ProductPlaces, Products} from "./lib/ProductPlaces.sol";
@@ -10,23 +9,17 @@ import {Traced} from "./lib/Traced.sol";
 
 /// @title Whether a prefix of a product with a block's matrix is wrong
 /// @notice Judge judges these like any other element, for twice the gas. Nearly all elements of a trace are such prefixes.
-/// @dev Keeps no state. True means wrong.
-contract ProductJudge {
-    Models private immutable _models;
-
+/// @dev Part of Models, whose numbers it needs for every proof. Keeps no state. True means wrong.
+abstract contract ProductJudge {
     /// @notice The trace has no such product, or its predecessor lies in another leaf: that one is for Judge.
     error ProductInvalid();
-
-    constructor(Models models_) {
-        _models = models_;
-    }
 
     /// @notice As Judge.isElementWrong, from the same proof.
     function isProductWrong(Traced calldata of_, bytes32 root, bytes calldata proof) external view returns (bool) {
         ProductProof memory p = ProductProofs.read(proof);
         if (!ProductProofs.isProduct(p)) revert ProductInvalid();
         if (!ProductProofs.isTraced(p, root)) revert Openings.LeavesNotHeld();
-        (bytes32 weights, uint256 word) = _models.sizes(of_.manifest);
+        (bytes32 weights, uint256 word) = sizes(of_.manifest);
         Parameters memory numbers = ProductPlaces.unpacked(word);
         uint256 block_ = ProductProofs.blockOf(p);
         uint256 start = of_.start;
@@ -39,7 +32,7 @@ contract ProductJudge {
         return ProductProofs.isWrong(p, weights, at_, matrix);
     }
 
-    function models() external view returns (Models) {
-        return _models;
-    }
+    /// @dev The root of a registered model's weights, and its numbers as they are stored: up to the flags, the first one
+    /// lowest.
+    function sizes(bytes32 manifest) internal view virtual returns (bytes32 weights, uint256 word);
 }

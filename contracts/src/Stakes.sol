@@ -205,13 +205,15 @@ contract Stakes is Signers, Debts {
         owe(GRAVE, taken - fee);
     }
 
-    /// @notice Lets no stake of the node leave until a time has passed. Only the Court may; it is bounded by its clocks.
-    function hold(address node, uint40 until) external {
+    /// @notice Names the node that answers for a key, zero where none does, and lets no stake of it leave until a time has
+    /// passed. Only the Court may; it is bounded by its clocks.
+    function hold(address signer, uint40 until) external returns (address node) {
         if (msg.sender != _court) revert NotCourt(msg.sender);
+        node = _bindings[signer].node;
         Node storage self = _nodes[node];
         // what begins to leave from now on is away no sooner
         bool stays = self.exiting == 0 && until < block.timestamp + _unbonding;
-        if (stays || until <= self.heldUntil) return;
+        if (stays || until <= self.heldUntil) return node;
         self.heldUntil = until;
         emit StakeKept(node, until);
     }

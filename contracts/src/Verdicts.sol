@@ -5,6 +5,7 @@ import {Stakes} from "./Stakes.sol";
 import {Domain} from "./lib/Domain.sol";
 import {Calendar, Epochs} from "./lib/Epochs.sol";
 import {FaultCounts} from "./lib/FaultCounts.sol";
+import {Record, Records} from "./lib/Records.sol";
 import {Signatures} from "./lib/Signatures.sol";
 
 /// @dev The contracts whose findings count. They are deployed after the Court, and obey nobody.
@@ -28,15 +29,7 @@ struct Summoned {
 /// part of its stake, within the time after that all of it.
 abstract contract Verdicts is Domain, Epochs {
     using FaultCounts for uint96;
-
-    /// @dev One slot. faults: FaultCounts, the lowest being of `epoch`, the one of the last fault; mark: of the route that
-    /// it was on, zero for none.
-    struct Record {
-        uint40 lastFault;
-        uint24 epoch;
-        uint96 faults;
-        uint96 mark;
-    }
+    using Records for Record;
 
     uint256 internal constant WHOLE = 10_000;
     uint256 private constant FIRST_FAULT = 3_000;
@@ -97,9 +90,9 @@ abstract contract Verdicts is Domain, Epochs {
         if (!may) revert NotArbiter(msg.sender);
         (found.receipt, found.route) = (typedDigest(receipt), typedDigest(route));
         found.signer = Signatures.recover(found.receipt, r, vs);
-        found.node = guilty(found.signer);
+        found.node = _stakes.hold(found.signer, until);
+        if (found.node == address(0)) revert SignerUnknown(found.signer);
         if (convictedOf(found.route, found.node) != 0) revert NodeConvicted(found.node, found.route);
-        _stakes.hold(found.node, until);
     }
 
     /// @notice Slashes a node for wrong output on a route, once. Not an error where no stake is left, nor a second time: a
@@ -109,14 +102,14 @@ abstract contract Verdicts is Domain, Epochs {
         onlyArbiters
         returns (uint256 taken)
     {
-        Record memory record = _records[node];
+        Record record = _records[node];
         uint96 mark = markOf(route);
         if (since(record, node, mark) != 0) return 0;
         bool again = keepEarlier(record, node);
         uint256 epoch = epochNow();
         // After 2^24 epochs there are no scores any more, and what is counted is of no use.
-        uint96 faults = record.faults.added(epoch - record.epoch);
-        _records[node] = Record(uint40(block.timestamp), uint24(epoch), faults, mark);
+        uint96 faults = record.faults().added(epoch - record.epoch());
+        _records[node] = Records.made(block.timestamp, epoch, faults, mark);
         taken = slashIfAny(node, again ? WHOLE : FIRST_FAULT, finder);
         emit Convicted(node, route, receipt, taken, epoch);
     }
@@ -149,8 +142,8 @@ abstract contract Verdicts is Domain, Epochs {
     /// @notice How often the node was convicted in an epoch: the running one, or one of those before. Those of more than
     /// eleven epochs before its last fault are forgotten.
     function faultsOf(uint256 epoch, address node) external view returns (uint8) {
-        Record memory record = _records[node];
-        return epoch > record.epoch ? 0 : record.faults.countAt(record.epoch - epoch);
+        Record record = _records[node];
+        return epoch > record.epoch() ? 0 : record.faults().countAt(record.epoch() - epoch);
     }
 
     function stakes() external view returns (address) {
@@ -169,23 +162,22 @@ abstract contract Verdicts is Domain, Epochs {
 
     /// @dev Of a fault that costs all, and is counted as no other one. Once for a route.
     function convictWholly(address node, bytes32 route) internal {
-        Record memory record = _records[node];
+        Record record = _records[node];
         uint96 mark = markOf(route);
         if (since(record, node, mark) != 0) revert NodeConvicted(node, route);
         keepEarlier(record, node);
-        (record.lastFault, record.mark) = (uint40(block.timestamp), mark);
-        _records[node] = record;
+        _records[node] = Records.made(block.timestamp, record.epoch(), record.faults(), mark);
         emit ConvictedWholly(node, route, slashIfAny(node, WHOLE, address(0)));
     }
 
     /// @dev Whether the last conviction is within the probation: then another one must not take its place.
-    function keepEarlier(Record memory record, address node) private returns (bool isRecent) {
+    function keepEarlier(Record record, address node) private returns (bool isRecent) {
         isRecent = isOnProbation(record);
-        if (isRecent) _earlier[node][record.mark] = record.lastFault;
+        if (isRecent) _earlier[node][record.mark()] = record.lastFault();
     }
 
-    function isOnProbation(Record memory record) private view returns (bool) {
-        return record.lastFault != 0 && block.timestamp <= record.lastFault + PROBATION;
+    function isOnProbation(Record record) private view returns (bool) {
+        return record.lastFault() != 0 && block.timestamp <= record.lastFault() + PROBATION;
     }
 
     function slashIfAny(address node, uint256 bps, address finder) private returns (uint256) {
@@ -198,8 +190,8 @@ abstract contract Verdicts is Domain, Epochs {
         }
     }
 
-    function since(Record memory record, address node, uint96 mark) private view returns (uint40) {
-        if (record.mark == mark) return record.lastFault;
+    function since(Record record, address node, uint96 mark) private view returns (uint40) {
+        if (record.mark() == mark) return record.lastFault();
         return isOnProbation(record) ? _earlier[node][mark] : 0;
     }
 

@@ -7,7 +7,6 @@ import {Court} from "../src/Court.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Judge} from "../src/Judge.sol";
 import {Models} from "../src/Models.sol";
-import {ProductJudge} from "../src/ProductJudge.sol";
 import {Rulebook} from "../src/Rulebook.sol";
 import {Stakes} from "../src/Stakes.sol";
 import {Arbiters} from "../src/Verdicts.sol";
@@ -65,7 +64,7 @@ contract DisputesInvariants is Suite {
     }
 
     /// @dev What the plays are made of leads where it should: to an acquittal at the end of a descent, to a conviction
-    /// by a leaf that cannot be shown, and to one by proof.
+    /// by a leaf that cannot be shown, and to one by proof; the bonds of these two serve again, or are taken back.
     function test_every_act_of_the_play_does_something() external {
         play.challenge(0, true);
         play.answer(0);
@@ -83,12 +82,16 @@ contract DisputesInvariants is Suite {
         vm.warp(block.timestamp + play.longest());
         play.close(0, 3);
         play.close(2, 3);
+        play.unbond(6);
+        play.challenge(2, false);
         (uint96 free,) = disputes.fundsOf(actor(0));
-        assert(play.deeds() == 14 && play.frauds() == 0 && free == FUNDS + BOND);
+        assert(play.deeds() == 16 && play.frauds() == 0 && free == FUNDS + BOND);
+        (uint96 theirs, uint16 out) = disputes.fundsOf(actor(2));
+        assert(theirs == FUNDS - 3 * BOND && out == 1); // two were lost, and one is at stake again
         assert(play.convictions(0, 0) == 0 && play.convictions(1, 0) != 0 && play.convictions(1, 1) != 0);
     }
 
-    /// @dev What is free, what is out, and what waits to be burnt.
+    /// @dev What is free, what is out, in open disputes or with the numbers of won ones, and what waits to be burnt.
     function no_bond_is_lost_or_made() internal view {
         (uint96 burning,) = disputes.fundsOf(GRAVE);
         uint256 sum = burning;
@@ -107,8 +110,8 @@ contract DisputesInvariants is Suite {
 
     function what_is_closed_stays_closed() internal view {
         for (uint256 d = 0; d < play.DISPUTES(); ++d) {
-            (bytes32 id, bool isClosed,,) = play.fight(d);
-            assert(id == 0 || (disputes.keptOf(id) == bytes32(uint256(1))) == isClosed);
+            (bytes32 id, bool isClosed, uint16 lying,) = play.fight(d);
+            assert(id == 0 || (disputes.keptOf(id) == bytes32(uint256(1) + lying)) == isClosed);
         }
     }
 
@@ -119,6 +122,7 @@ contract DisputesInvariants is Suite {
             play.close(d, d);
             (bytes32 id, bool isClosed,,) = play.fight(d);
             assert(id == 0 || isClosed);
+            play.unbond(d);
         }
         (, uint16 out) = disputes.fundsOf(actor(2));
         (, uint16 others) = disputes.fundsOf(actor(3));

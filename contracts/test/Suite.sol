@@ -8,7 +8,6 @@ import {DisputeTerms} from "../src/Challenges.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Judge} from "../src/Judge.sol";
 import {Models} from "../src/Models.sol";
-import {ProductJudge} from "../src/ProductJudge.sol";
 import {Rulebook} from "../src/Rulebook.sol";
 import {Stakes} from "../src/Stakes.sol";
 import {Arbiters} from "../src/Verdicts.sol";
@@ -99,7 +98,7 @@ abstract contract Suite {
 
     /// @dev Stakes, the Court that judges it, and the disputes that it hears.
     function deployJudged(IToken token) internal returns (Stakes stakes, Court court, Disputes disputes) {
-        Judge judge = new Judge(new Rulebook(), new Bench(), new ProductJudge(new Models()));
+        Judge judge = new Judge(new Models(), new Rulebook(), new Bench());
         stakes = new Stakes(token, next(1), MIN_STAKE, UNBONDING, MAX_FEE);
         court = new Court(stakes, Arbiters(next(1), next(2), next(3), next(4)), Calendar(uint40(block.timestamp), EPOCH));
         disputes = new Disputes(court, judge, DisputeTerms(BOND, 5, 5, 5, 5));

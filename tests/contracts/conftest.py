@@ -44,7 +44,7 @@ def lenient(deployed: World) -> World:
 @pytest.fixture(scope="session")
 def bench(deployed: World) -> Bench:
     """A judge of its own; it keeps no state, and its models are registered once each."""
-    models, judge, _ = deploy_judge(deployed.chain)
+    models, judge = deploy_judge(deployed.chain)
     return deployed, judge, Models(deployed.chain, models)
 
 

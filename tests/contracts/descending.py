@@ -46,9 +46,10 @@ def leaves(count: int, **wrong: bytes) -> list[bytes]:
     return [wrong.get(f"at{k}", leaf(k)) for k in range(count)]
 
 
-def receipt_of(world: World, chunk: int = 0) -> tuple[Receipt, Route]:
+def receipt_of(world: World, chunk: int = 0, session: bytes = ONE) -> tuple[Receipt, Route]:
+    """session: the route's nonce, each of which is a route of its own."""
     stages = (RouteStage(OWNER.address, 0, 4, 5),)
-    route = Route(ONE, ONE, 0, bytes(32), stages, ONE, profile_id("exact-1"), ONE, ONE, 16, ONE, 2**33)
+    route = Route(session, ONE, 0, bytes(32), stages, ONE, profile_id("exact-1"), ONE, ONE, 16, ONE, 2**33)
     return Receipt(route.digest(world.domain(world.court)), 0, chunk, 0, 16, bytes(32), ONE, ONE, ONE), route
 
 
@@ -61,6 +62,8 @@ class Fight:
     right: Sequence[bytes]
     who: Signer = CHALLENGER
     chunk: int = 0
+    """Also the dispute's number."""
+    session: bytes = ONE
     stand: Stand = NEW
     declared: int = 0
     seen: list[tuple[Any, Sequence[bytes]]] = field(default_factory=list)
@@ -72,12 +75,12 @@ class Fight:
 
     @property
     def facts(self) -> Facts:
-        receipt, _ = receipt_of(self.world, self.chunk)
+        receipt, _ = receipt_of(self.world, self.chunk, self.session)
         digest = receipt.digest(self.world.domain(self.world.court))
         return Facts((ONE, ROOTS, 0, 4, POSITION), digest, receipt.route, OWNER.address, self.who.address, self.chunk)
 
     def challenge(self, *, asks: bool = False) -> "Fight":
-        receipt, route = receipt_of(self.world, self.chunk)
+        receipt, route = receipt_of(self.world, self.chunk, self.session)
         signed = split_signature(SIGNER.sign_digest(receipt.digest(self.world.domain(self.world.court))))
         words = astuple(receipt), *signed, terms(route), astuple(route.stages[0]), POSITION, self.chunk, asks
         self.follow(self.world.send(self.who, self.world.disputes, "challenge", *words, gas=GAS))
@@ -90,7 +93,8 @@ class Fight:
         if fn in ("pick", "open", "show"):
             return self.world.disputes, fn, whose, self.stand.about(facts.matter()), self.stand.play, *words
         about = facts.matter() if fn == "ask" else facts.words
-        return self.world.disputes, fn, whose, about, self.stand.words, *words
+        dispute = whose, about, self.stand.words
+        return self.world.disputes, fn, *(dispute if fn == "ask" else (dispute,)), *words
 
     def act(self, who: Signer, fn: str, *words: Any) -> Sent:
         sent = self.world.send(who, *self.call(fn, *words), gas=GAS)
@@ -101,12 +105,15 @@ class Fight:
         return self.world.refusal(who, *self.call(fn, *words))
 
     def follow(self, sent: Sent) -> None:
-        """Python's stand is the contract's after every act, until the dispute is closed."""
+        """Python's stand is the contract's after every act, until the dispute is closed; its bonds stay there if it is won."""
         self.sent.append(sent)
-        ends = {"Upheld", "Acquitted"} & {event.name for event in sent.logs}
+        names = {event.name for event in sent.logs}
         self.stand = self.stand.after(sent.logs, CLOCKS)
         kept = bytes(self.world.view(self.world.disputes, "keptOf", self.facts.id()))
-        assert kept == ((1).to_bytes(32, "big") if ends else self.stand.hash(self.facts.matter()))
+        if {"Upheld", "Acquitted"} & names:
+            assert int.from_bytes(kept, "big") == 1 + ("Upheld" in names) * self.stand.bonds
+        else:
+            assert kept == self.stand.hash(self.facts.matter())
 
     def answer(self, who: Signer = OWNER, nodes: Sequence[bytes] | None = None) -> "Fight":
         """With the first nodes where they were asked for."""

@@ -78,9 +78,9 @@ def test_nobody_is_convicted_by_a_draw_of_the_challengers(world: World) -> None:
     made = case(world, models, OWNER.address, Span(1, 2), CUT, vocab_size=300)
     sent = world.send(CHALLENGER, world.disputes, "challenge", *made.challenge(world, SIGNER))
     facts, stand = made.facts(world, OWNER.address, CHALLENGER.address), NEW.after(sent.logs, CLOCKS)
-    sent = world.send(OWNER, world.disputes, "answer", *facts, stand.words, made.root, len(made.leaves), [])
+    sent = world.send(OWNER, world.disputes, "answer", (*facts, stand.words), made.root, len(made.leaves), [])
     proof = unbacked(made, "best", made.layout.leaf_of("order", 0, 0), bytes(40))
-    call = world.disputes, "proveElement", *facts, stand.after(sent.logs, CLOCKS).words, proof, ZERO
+    call = world.disputes, "proveElement", (*facts, stand.after(sent.logs, CLOCKS).words), proof, ZERO
     assert world.refusal(CHALLENGER, *call) == ("LeavesNotHeld", ())
     assert world.stake(OWNER)[0] == STAKE
 

@@ -42,7 +42,6 @@ def test_the_committed_artifacts_are_what_the_sources_compile_to(compiler: Compi
         "Models",
         "Rulebook",
         "Bench",
-        "ProductJudge",
         "Judge",
         "Reliability",
         "Evidence",

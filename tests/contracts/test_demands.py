@@ -295,7 +295,7 @@ def test_a_convicted_node_is_asked_no_more_on_that_route(arena: World, made: Cas
     sent = arena.send(DEMANDER, arena.disputes, "challenge", *made.challenge(arena, SIGNER))
     arena.pass_time(ANSWER + 1)
     about = *made.facts(arena, OWNER.address, DEMANDER.address), NEW.after(sent.logs, Clocks(PROOF, DESCENT)).words
-    arena.send(STRANGER, arena.disputes, "close", *about)
+    arena.send(STRANGER, arena.disputes, "close", about)
     assert arena.refusal(DEMANDER, *words(arena, made, Side.OUT))[0] == "NodeConvicted"
 
 

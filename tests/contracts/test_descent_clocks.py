@@ -81,7 +81,7 @@ def move(fight: Fight) -> None:
 
 @pytest.mark.parametrize("step", DEFENDERS)
 def test_a_node_that_is_silent_at_any_step_loses_what_a_liar_loses(arena: World, step: str) -> None:
-    """At its last second it may still move, one later not; then anybody ends it, and the bonds come back."""
+    """At its last second it may still move, one later not; then anybody ends it, and no bond is lost."""
     fight = fight_in(arena)
     DEFENDERS[step](fight)
     end = fight.stand.deadline
@@ -95,6 +95,8 @@ def test_a_node_that_is_silent_at_any_step_loses_what_a_liar_loses(arena: World,
     assert refused == ("ClockRunOut", (end,))
     sent = fight.act(STRANGER, "close")
     assert (sent.logs[0].name, sent.logs[0].args["taken"]) == ("Upheld", STAKE * 3 // 10)
+    assert funds(arena, CHALLENGER) == (8 * BOND, 2)
+    arena.send(CHALLENGER, arena.disputes, "unbond", fight.chunk)
     assert funds(arena, CHALLENGER) == (10 * BOND, 0)
     assert arena.balance(arena.disputes.address) == everything(arena) == 20 * BOND
 
@@ -206,7 +208,7 @@ def test_spam_of_disputes_costs_its_author_and_pays_the_node(arena: World) -> No
 
 
 def test_many_challengers_descend_at_once(arena: World) -> None:
-    """Each in a dispute of its own, with clocks and bonds of its own; the first conviction returns all bonds."""
+    """Each in a dispute of its own, with clocks and bonds of its own; the first conviction saves all bonds."""
     first, second = fight_in(arena), fight_in(arena, OTHER)
     first.challenge(asks=True).answer().to_leaf()
     second.challenge().answer().ask().open()
@@ -216,4 +218,4 @@ def test_many_challengers_descend_at_once(arena: World) -> None:
     now_is(arena, max(second.stand.deadline, second.stand.proofs) + 1)
     sent = second.act(STRANGER, "close")
     assert (sent.logs[0].name, sent.logs[0].args["taken"]) == ("Upheld", 0)
-    assert funds(arena, CHALLENGER) == funds(arena, OTHER) == (10 * BOND, 0)
+    assert funds(arena, CHALLENGER) == funds(arena, OTHER) == (8 * BOND, 2)

@@ -131,7 +131,7 @@ def test_a_contract_that_is_still_being_made_is_no_plain_key(anvil_arena: World)
     stand = NEW.after(world.send(CHALLENGER, world.disputes, "challenge", *words, gas=GAS).logs, CLOCKS)
     facts = Facts((ONE, ROOTS, 0, 4, 6), digest, receipt.route, node, CHALLENGER.address)
     tree = Fight(world, leaves(40), leaves(40)).tree
-    impersonated(world, node, world.disputes, "answer", facts.id(), facts.words, stand.words, tree.root, 40, [])
+    impersonated(world, node, world.disputes, "answer", (facts.id(), facts.words, stand.words), tree.root, 40, [])
     (answered,) = world.chain.events(world.disputes, "Answered", world.chain.head().number)
     stand = stand.after([answered], CLOCKS)
     sent = world.send(CHALLENGER, world.disputes, "ask", 0, facts.matter(), stand.words)

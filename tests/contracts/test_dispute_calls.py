@@ -1,6 +1,7 @@
 """The typed wrapper of the disputes asks for each proof as the contract wants it: an honest trace withstands them all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from incentives.chain_types import Sent
 from incentives.deployment import Deployment
 from incentives.disputes import Disputes, Facts, FalseCopy
-from incentives.errors import Reverted, UnexpectedAnswer
-from incentives.stands import Stand
+from incentives.errors import OtherNodes, Reverted, UnexpectedAnswer
+from incentives.stands import NEW, Stand
 from tests.contracts.descending import Fight, leaf, leaves, prepare
 from tests.contracts.disputed import Case
 from tests.contracts.test_disputes import CHALLENGER, OWNER, PREFIX, SIGNER, STRANGER, answered, played, stand_of
-from tests.contracts.world import ANSWER, World
+from tests.contracts.world import ANSWER, PEER, World
 from verification.trace.evidence import pair
 
 __all__ = ["played"]
@@ -63,25 +64,45 @@ def test_an_honest_trace_withstands_every_proof(played: tuple[World, Case], name
         PROOFS[name](disputes, made, facts, stand_of(stand))
 
 
+def _opens(sent: Sent) -> bool:
+    return sent.logs[-1].name == "NodesOpened"
+
+
+def test_an_answer_that_opens_nothing_is_told_from_one_that_does(world: World) -> None:
+    """Where nodes are looked for that another transaction has opened."""
+    disputes = Disputes(world.chain, cast(Deployment, _Listed(prepare(world))))
+    fight = Fight(world, leaves(3), leaves(3)).challenge().answer()
+    with pytest.raises(OtherNodes) as caught:
+        disputes.opened(fight.sent[-1].tx_hash, replace(fight.stand, node=PEER))
+    assert (caught.value.expected, caught.value.actual) == (PEER, bytes(32))
+
+
 def test_what_was_opened_and_shown_is_read_from_the_transactions(world: World) -> None:
     """The nodes of an answer and of a step, the leaves of the last one; any other transaction is refused by name."""
     disputes = Disputes(world.chain, cast(Deployment, _Listed(prepare(world))))
     data = leaves(300, at41=leaf(41, b"wrong"))
     fight = Fight(world, data, leaves(300)).challenge(asks=True).answer().pick().open()
-    told = [disputes.opened(sent.tx_hash) for sent in fight.sent if sent.logs[-1].name == "NodesOpened"]
-    assert told == [list(nodes) for _, nodes in fight.seen]
+    stands = [NEW]
+    for sent in fight.sent:
+        stands.append(stands[-1].after(sent.logs, disputes.clocks()))
+    opening = [(sent.tx_hash, stand) for sent, stand in zip(fight.sent, stands[1:], strict=True) if _opens(sent)]
+    assert [disputes.opened(*each) for each in opening] == [list(nodes) for _, nodes in fight.seen]
+    (first, one), (_, other) = opening
+    with pytest.raises(OtherNodes) as caught:
+        disputes.opened(first, other)
+    assert (caught.value.tx_hash, caught.value.expected, caught.value.actual) == (first, other.node, one.node)
     fight.to_show().show()
     where = fight.stand.where
     assert disputes.shown(fight.sent[-1].tx_hash) == data[where.first : where.first + where.count]
     with pytest.raises(UnexpectedAnswer, match="calls show, not open"):
-        disputes.opened(fight.sent[-1].tx_hash)
+        disputes.opened(fight.sent[-1].tx_hash, fight.stand)
     with pytest.raises(UnexpectedAnswer, match="calls pick, not show"):
         disputes.shown(fight.sent[-2].tx_hash)
     deposit = world.send(OWNER, world.token, "approve", world.disputes.address, 5)
     with pytest.raises(UnexpectedAnswer, match="is not for Disputes"):
-        disputes.opened(deposit.tx_hash)
+        disputes.opened(deposit.tx_hash, fight.stand)
     with pytest.raises(UnexpectedAnswer):
-        disputes.opened(bytes(32))
+        disputes.opened(bytes(32), fight.stand)
 
 
 def test_the_numbers_of_open_disputes_are_not_free(world: World) -> None:
@@ -89,8 +110,13 @@ def test_the_numbers_of_open_disputes_are_not_free(world: World) -> None:
     disputes = Disputes(world.chain, cast(Deployment, _Listed(prepare(world))))
     fight = Fight(world, leaves(3), leaves(3), chunk=5)
     assert disputes.is_free(CHALLENGER.address, 5)
+    assert disputes.bonds_at(CHALLENGER.address, 5) == 0
     fight.challenge()
+    assert disputes.bonds_at(CHALLENGER.address, 5) is None
     assert [disputes.is_free(CHALLENGER.address, number) for number in (4, 5, 6)] == [True, False, True]
     world.pass_time(ANSWER + 1)
     fight.act(STRANGER, "close")
     assert disputes.is_free(CHALLENGER.address, 5)
+    assert disputes.bonds_at(CHALLENGER.address, 5) == 1
+    (event,) = disputes.unbond(CHALLENGER, 5).logs
+    assert (event.name, event.args["bonds"], disputes.bonds_at(CHALLENGER.address, 5)) == ("Unbonded", 1, 0)

@@ -1,4 +1,7 @@
-"""Disputes under whatever hypothesis thinks of: two challengers, one node, descents, clocks; I10 and where every bond is."""
+"""Disputes under whatever hypothesis thinks of: two challengers, one node, descents, clocks, numbers that are taken again.
+
+I10, and where every bond is.
+"""
 
 from typing import Any
 
@@ -9,6 +12,7 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from incentives.signing import Signer
 from incentives.stands import Turn
+from sharding.hashing import keccak256
 from tests.contracts.descending import CHALLENGER, OTHER, OWNER, STRANGER, Fight, leaf, leaves, prepare
 from tests.contracts.test_state_machines import Machine
 from tests.contracts.world import ANSWER, BOND, DESCENT, GAS, GRAVE, PROOF, World
@@ -28,9 +32,9 @@ class DisputesMachine(Machine):
         super().__init__(world)
         prepare(world)
         self.fights: dict[Name, Fight] = {}
-        self.closed: set[Name] = set()
+        self.closed: dict[Name, int] = {}
         self.funds = {who.address: [10 * BOND, 0] for who in WHO} | {OWNER.address: [0, 0], GRAVE: [0, 0]}
-        self.convicted = False
+        self.convicted: set[bytes] = set()
 
     def do(self, fight: Fight, refusal: str, who: Signer, fn: str, *words: Any) -> None:
         self.world.next_block_at(self.now)
@@ -50,20 +54,41 @@ class DisputesMachine(Machine):
 
     @rule(name=NAMES, asks=st.booleans())
     def challenge(self, name: Name, asks: bool) -> None:
+        """On the first route that has not convicted yet; with the bonds that lie with the number, and the purse's for the rest."""
         who, chunk = WHO[name[0]], name[1]
         data = leaves(COUNT, **{f"at{WRONG}": leaf(WRONG, b"wrong")})
-        if name in self.fights or self.convicted:
+        missing = 1 + asks - self.closed.get(name, 0)
+        if (name in self.fights and name not in self.closed) or self.funds[who.address][0] < missing * BOND:
             return
         self.world.next_block_at(self.now)
-        self.fights[name] = Fight(self.world, data, leaves(COUNT), who, chunk).challenge(asks=asks)
+        session = keccak256(len(self.convicted).to_bytes(4, "big"))
+        self.fights[name] = Fight(self.world, data, leaves(COUNT), who, chunk, session).challenge(asks=asks)
         self.now += 1
-        self.bond(who, 1 + asks)
+        self.closed.pop(name, None)
+        self.bond(who, missing)
+
+    @rule(name=NAMES)
+    def unbond(self, name: Name) -> None:
+        """Back into the purse, once, and never from an open dispute."""
+        who, lie = WHO[name[0]], self.closed.get(name, 0)
+        is_open = name in self.fights and name not in self.closed
+        call, self.now = (self.world.disputes, "unbond", name[1]), self.now + 1
+        self.world.next_block_at(self.now - 1)
+        if is_open or not lie:
+            refusal = "DisputeKnown" if is_open else "NothingBonded"
+            assert self.world.refusal(who, *call, gas=GAS)[0] == refusal
+            return
+        self.world.send(who, *call, gas=GAS)
+        self.closed[name] = 0
+        self.bond(who, -lie)
 
     @rule(name=NAMES)
     def move(self, name: Name) -> None:
         """By whose turn it is; at the last second it counts, after it not."""
         fight = self.fights.get(name)
         if fight is None or fight.stand.turn is Turn.SHOWN:
+            return
+        if fight.stand.turn is Turn.ANSWERED and self.funds[fight.who.address][0] < BOND:
             return
         refusal = "DisputeNotOpen" if name in self.closed else "ClockRunOut" * (self.now > fight.stand.deadline)
         turn, asked = fight.stand.turn, fight.stand.turn is Turn.ANSWERED
@@ -106,27 +131,28 @@ class DisputesMachine(Machine):
         refusal, guilty = self.ending(name, fight)
         self.do(fight, refusal, STRANGER, "close")
         if not refusal:
-            self.closed.add(name)
-            self.settle(fight, guilty)
+            self.closed[name] = self.settle(fight, guilty)
 
     def ending(self, name: Name, fight: Fight) -> tuple[str, bool]:
         """Why a dispute cannot be closed yet, and whom it would be closed against."""
         stand = fight.stand
-        guilty = stand.turn in (Turn.OPEN, Turn.ASKED, Turn.OPENING) or self.convicted
+        silent = stand.turn in (Turn.OPEN, Turn.ASKED, Turn.OPENING)
+        guilty = silent or fight.session in self.convicted
         if name in self.closed:
             return "DisputeNotOpen", guilty
         late = self.now > (stand.deadline if guilty else max(stand.deadline, stand.proofs))
         return "" if late else "ClockRunning", guilty
 
-    def settle(self, fight: Fight, guilty: bool) -> None:
+    def settle(self, fight: Fight, guilty: bool) -> int:
+        """What stays with the number."""
         count = 1 if fight.stand.turn in (Turn.OPEN, Turn.ANSWERED) else 2
-        self.funds[fight.who.address][1] -= count
-        self.convicted = self.convicted or guilty
         if guilty:
-            self.funds[fight.who.address][0] += count * BOND
-        else:
-            self.funds[OWNER.address][0] += count * BOND // 2
-            self.funds[GRAVE][0] += count * BOND - count * BOND // 2
+            self.convicted.add(fight.session)
+            return count
+        self.funds[fight.who.address][1] -= count
+        self.funds[OWNER.address][0] += count * BOND // 2
+        self.funds[GRAVE][0] += count * BOND - count * BOND // 2
+        return 0
 
     @invariant()
     def every_bond_is_somewhere(self) -> None:
@@ -135,15 +161,20 @@ class DisputesMachine(Machine):
         assert told == self.funds
         held = sum(free + out * BOND for free, out in self.funds.values())
         assert self.world.balance(self.world.disputes.address) == held == 20 * BOND
+        for name, lie in self.closed.items():
+            kept = self.world.view(self.world.disputes, "keptOf", self.fights[name].facts.id())
+            assert int.from_bytes(kept, "big") == 1 + lie
 
     def teardown(self) -> None:
-        """I10: nobody moves any more, and every dispute still ends within the longest time, by a stranger."""
+        """I10: nobody moves any more, every dispute still ends within the longest time, by a stranger, and all bonds can be had."""
         try:
             self.now += LONGEST
             for name, fight in self.fights.items():
                 if name not in self.closed:
                     assert self.ending(name, fight)[0] == ""
                     self.close(name)
+                if self.closed[name]:
+                    self.unbond(name)
             assert all(out == 0 for _, out in self.funds.values())
             self.every_bond_is_somewhere()
         finally:

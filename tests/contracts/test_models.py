@@ -178,14 +178,3 @@ def test_the_folder_of_an_exact_model_is_registered_as_it_is(models: Models, tmp
     kept = models.model(manifest.root)
     assert kept.parameters == parameters_of(spec)
     assert trace_leaf(kept.parameters, kept.weights) == manifest.trace
-
-
-def test_the_numbers_in_two_words_are_of_a_registered_model_only(models: Models) -> None:
-    """The lowest 32 bits are the blocks; an unknown model is named."""
-    with pytest.raises(Reverted) as caught:
-        models._chain.call(models.contract, "sizes", WEIGHTS)
-    assert (caught.value.name, tuple(caught.value.arguments)) == ("ModelUnknown", (WEIGHTS,))
-    model = shown(NUMBERS)
-    models.register(STRANGER, model.root, NUMBERS, WEIGHTS, model.path)
-    weights, slot = models._chain.call(models.contract, "sizes", model.root)
-    assert (bytes(weights), int(slot) & (2**32 - 1)) == (WEIGHTS, NUMBERS.blocks)

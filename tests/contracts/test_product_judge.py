@@ -1,4 +1,4 @@
-"""ProductJudge says of a prefix of a product what Judge says, from the same proof."""
+"""The judge of products in Models says of a prefix of a product what Judge says, from the same proof."""
 
 from random import Random
 from typing import Any
@@ -12,7 +12,7 @@ from sharding.span import Span
 from tests.contracts.disputed import Case, case
 from tests.contracts.judging import NODE, Bench, is_wrong
 from tests.contracts.test_judge import MODELS
-from tests.contracts.world import dev
+from tests.contracts.world import PEER, dev
 from verification.trace.field_numbers import number_of
 from verification.trace.first_wrong import Fault, fault_of
 from verification.trace.layout import Spot
@@ -24,7 +24,7 @@ FIELDS = ("qkv.sums", "o.sums", "gate_up.sums", "down.sums")
 
 def products(bench: Bench) -> Contract:
     world, judge, _ = bench
-    return Contract(world.view(judge, "parts")[3], load_artifact("ProductJudge"))
+    return Contract(world.view(judge, "parts")[0], load_artifact("Models"))
 
 
 def is_product_wrong(bench: Bench, made: Case, spot: Spot) -> bool:
@@ -113,6 +113,13 @@ def test_what_is_no_product_of_the_span_is_refused(bench: Bench, middle: Case) -
     long = *middle.traced[:3], 4, middle.traced[4]
     call = products(bench), "isProductWrong", long, middle.root, good
     assert bench[0].refusal(dev(9), *call)[0] == "ProductInvalid"
+
+
+def test_the_trace_of_a_model_that_nobody_registered_is_not_judged(bench: Bench, middle: Case) -> None:
+    """Its numbers are not known."""
+    unknown = PEER, *middle.traced[1:]
+    call = products(bench), "isProductWrong", unknown, middle.root, middle.proof(middle.spot("1.qkv.sums")).data
+    assert bench[0].refusal(dev(9), *call) == ("ModelUnknown", (PEER,))
 
 
 def test_other_bytes_prove_nothing(bench: Bench, middle: Case) -> None:

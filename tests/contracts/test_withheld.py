@@ -52,7 +52,7 @@ def test_withheld_data_is_fought_for_and_the_lie_in_it_convicts(world: World, la
     facts, matter, dispute = _names(world, honest.named(world, OWNER.address, CHALLENGER.address, NUMBER))
     top = root_of(len(defender.data))
     opened = [] if late else children(defender.tree, top)
-    sent = world.send(OWNER, world.disputes, "answer", *facts, stand.words, defender.tree.root, top.leaves, opened)
+    sent = world.send(OWNER, world.disputes, "answer", (*facts, stand.words), defender.tree.root, top.leaves, opened)
     stand = stand.after(sent.logs, CLOCKS)
     if late:
         stand = stand.after(world.send(CHALLENGER, world.disputes, "ask", NUMBER, matter, stand.words).logs, CLOCKS)
@@ -78,7 +78,7 @@ def test_withheld_data_is_fought_for_and_the_lie_in_it_convicts(world: World, la
     assert leaves != list(honest.posted.tree.leaves)
     known = PostedTrace(honest.layout, LeafTree(leaves, known_tree(own, seen)))
     proof = element_proof(known, honest.spot(*PREFIX), honest.material).data
-    world.send(CHALLENGER, world.disputes, "proveProduct", *facts, stand.words, proof, ZERO, gas=GAS)
+    world.send(CHALLENGER, world.disputes, "proveProduct", (*facts, stand.words), proof, ZERO, gas=GAS)
     assert world.stake(OWNER)[0] == STAKE * 7 // 10
 
 

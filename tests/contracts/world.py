@@ -236,7 +236,7 @@ def deploy_world(url: str) -> World:
 
 def deploy_judged(chain: Web3Chain, token: Contract, min_stake: int = MIN_STAKE) -> tuple[Contract, ...]:
     """Stakes, the Court, its disputes and demands, which know each other."""
-    models, judge, _ = deploy_judge(chain)
+    models, judge = deploy_judge(chain)
     court_at, disputes_at, demands_at, *others = next_addresses(chain, 1 + ARBITERS, after=1)
     stakes = chain.deploy(dev(0), shipped("Stakes"), token.address, court_at, min_stake, UNBONDING, MAX_FEE).contract
     calendar = chain.head().timestamp, EPOCH
@@ -260,12 +260,11 @@ def next_addresses(chain: Web3Chain, count: int, after: int = 0) -> list[Address
     return [create_address(dev(0).address, nonce + k) for k in range(count)]
 
 
-def deploy_judge(chain: Web3Chain) -> tuple[Contract, Contract, Contract]:
-    """Models, a judge of them, and the judge of products."""
-    models = chain.deploy(dev(0), shipped("Models")).contract
-    products = chain.deploy(dev(0), shipped("ProductJudge"), models.address).contract
-    parts = [chain.deploy(dev(0), shipped(name)).contract.address for name in ("Rulebook", "Bench")]
-    return models, chain.deploy(dev(0), shipped("Judge"), *parts, products.address).contract, products
+def deploy_judge(chain: Web3Chain) -> tuple[Contract, Contract]:
+    """Models, and a judge of them."""
+    models, *parts = [chain.deploy(dev(0), shipped(name)).contract for name in ("Models", "Rulebook", "Bench")]
+    built_from = [each.address for each in (models, *parts)]
+    return models, chain.deploy(dev(0), shipped("Judge"), *built_from).contract
 
 
 def shipped(name: str) -> Artifact:

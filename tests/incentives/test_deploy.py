@@ -18,7 +18,6 @@ CONTRACTS = [
     "Models",
     "Rulebook",
     "Bench",
-    "ProductJudge",
     "Judge",
     "Stakes",
     "Court",

@@ -29,25 +29,19 @@ library Elements {
         return int64(uint64((turned >> 32) | (turned << 32)));
     }
 
-    /// @dev Up to 128 int8, as ExactDot takes them.
+    /// @dev Up to 128 int8, as ExactDot takes them: zeros behind the end.
     function words4(bytes calldata data) internal pure returns (uint256[4] memory words) {
-        if (data.length == 128) return abi.decode(data, (uint256[4]));
-        for (uint256 k = 0; k < 4; ++k) {
-            words[k] = word(data, 32 * k);
+        uint256 size = data.length < 128 ? data.length : 128;
+        assembly ("memory-safe") {
+            calldatacopy(words, data.offset, size)
         }
     }
 
-    /// @dev Up to 128 int16, as ExactDot takes them.
+    /// @dev Up to 128 int16, as ExactDot takes them: zeros behind the end.
     function words8(bytes calldata data) internal pure returns (uint256[8] memory words) {
-        if (data.length == 256) return abi.decode(data, (uint256[8]));
-        for (uint256 k = 0; k < 8; ++k) {
-            words[k] = word(data, 32 * k);
+        uint256 size = data.length < 256 ? data.length : 256;
+        assembly ("memory-safe") {
+            calldatacopy(words, data.offset, size)
         }
-    }
-
-    /// @dev 32 bytes, zeros behind the end.
-    function word(bytes calldata data, uint256 start) private pure returns (uint256) {
-        if (start >= data.length) return 0;
-        return uint256(start + 32 <= data.length ? bytes32(data[start:start + 32]) : bytes32(data[start:]));
     }
 }

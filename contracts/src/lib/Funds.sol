@@ -24,7 +24,7 @@ abstract contract Funds is Guarded {
 
     /// @notice Only `free` is free of the account's funds.
     error BondShort(uint96 free, uint96 amount);
-    /// @notice The account has as many challenges open as one may.
+    /// @notice The account has as many bonds out as one may.
     error TooManyChallenges(uint16 limit);
 
     /// @param money What a contract that has checked it keeps its own in.
@@ -54,7 +54,7 @@ abstract contract Funds is Guarded {
         _money.push(PYRE, amount);
     }
 
-    /// @notice What an account can withdraw, and how many challenges of it are open.
+    /// @notice What an account can withdraw, and how many bonds of it are out.
     function fundsOf(address account) external view returns (uint96 free, uint16 challenges) {
         uint256 purse = _funds[account];
         return (uint96(purse), uint16(purse >> FREE_BITS));

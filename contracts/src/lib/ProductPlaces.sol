@@ -25,7 +25,7 @@ library ProductPlaces {
     uint256 internal constant PIECE = 128;
     uint256 private constant NORMALISED_HEADS = 1;
 
-    /// @dev Of Models.sizes: all that a block's layout depends on.
+    /// @dev Of ProductJudge.sizes: all that a block's layout depends on.
     function unpacked(uint256 word) internal pure returns (Parameters memory p) {
         p.blocks = uint32(word);
         p.hidden = uint32(word >> 32);

@@ -14,8 +14,9 @@ enum Turn {
 }
 
 /// @dev How far a dispute is. root, leaves: the posted trace. node: the one to be opened, or the ordered root of those that
-/// were; place, height: the picked node's. player: who moves for the node: the key that signed, then whoever has answered. deadline: of the present turn;
-/// rest: what the other side's clock still has; proofs: until when anybody may prove whatever happens in the descent.
+/// were; place, height: the picked node's. player: who moves for the node: the key that signed, then whoever has answered.
+/// deadline: of the present turn; rest: what the other side's clock still has; proofs: until when anybody may prove whatever
+/// happens in the descent.
 struct Stand {
     bytes32 root;
     bytes32 node;
@@ -63,5 +64,15 @@ library Stands {
     /// @dev Together with what it is about.
     function hash(Play memory play, bytes32 about) internal pure returns (bytes32) {
         return keccak256(abi.encode(about, play));
+    }
+
+    /// @dev The same of calldata, as it lies there.
+    function hashOf(Play calldata play, bytes32 about) internal pure returns (bytes32 found) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, about)
+            calldatacopy(add(free, 0x20), play, 0x60)
+            found := keccak256(free, 0x80)
+        }
     }
 }

@@ -5,6 +5,7 @@ import {Challenges} from "../../src/Challenges.sol";
 import {Court} from "../../src/Court.sol";
 import {Descent} from "../../src/Descent.sol";
 import {Disputes} from "../../src/Disputes.sol";
+import {Docket} from "../../src/Docket.sol";
 import {LeafPair} from "../../src/Judge.sol";
 import {Proofs} from "../../src/Proofs.sol";
 import {Stakes} from "../../src/Stakes.sol";
@@ -19,13 +20,14 @@ import {Trees} from "./Trees.sol";
 
 /// @title Disputes of two challengers with an honest node and a liar, whose traces have two leaves of one index
 /// @dev The honest node does what it has to before any time passes. Dispute d: bits 0 challenger, 1 node, 2 route, 3
-/// position. What must not succeed goes through `lie`.
+/// position. A route that has convicted is followed by another one. What must not succeed goes through `lie`.
 contract DisputesHandler is Sessions, Stands {
     uint256 public constant DISPUTES = 16;
     uint64 private constant LEAVES = 5;
     uint8 private constant HEIGHT = 3;
 
     mapping(uint256 d => Fight) internal _fights;
+    mapping(uint256 n => mapping(uint256 bit => uint256)) private _rounds;
     uint256 private _latest;
     mapping(uint256 n => mapping(uint256 route => uint256)) public convictions;
 
@@ -37,13 +39,15 @@ contract DisputesHandler is Sessions, Stands {
         Fight memory f = _fights[d %= DISPUTES];
         (uint256 n, address who) = (d >> 1 & 1, owner(2 + (d & 1)));
         (uint96 free,) = disputes.fundsOf(who);
-        if ((f.id != 0 && !f.isClosed) || isConvicted(d) || free < 2 * BOND) return;
-        (Receipt memory receipt, RouteTerms memory terms) = papers(d);
+        if ((f.id != 0 && !f.isClosed) || free < 2 * BOND) return;
+        f.route = (d >> 2 & 1) + 2 * _rounds[n][d >> 2 & 1];
+        (Receipt memory receipt, RouteTerms memory terms) = papers(n, f.route);
         (bytes32 r, bytes32 vs) = signed(n, receipt);
         (f.node, f.challenger, f.number, f.isClosed) = (owner(n), who, uint96(d >> 1), false);
         opened(f, tracedOf(d), court.receiptDigest(receipt), receipt.route, vm.addr(hotKey(n, 0)), asks);
         vm.prank(who);
         disputes.challenge(receipt, r, vs, terms, stageOf(n), uint32(d >> 3), f.number, asks);
+        f.lying = 0;
         put(d, f);
         _latest = d;
     }
@@ -55,7 +59,7 @@ contract DisputesHandler is Sessions, Stands {
         bytes32 root = Trees.root(nodesOf(d), true);
         bytes32[] memory opens = f.stand.turn == Turn.Asked ? nodes : new bytes32[](0);
         vm.prank(f.node, f.node);
-        disputes.answer(f.id, f.facts, wordsOf(f), root, LEAVES, opens);
+        disputes.answer(disputeOf(f), root, LEAVES, opens);
         answered(f, root, LEAVES, HEIGHT, Trees.root(nodes, false), f.node);
         put(d, f);
     }
@@ -111,24 +115,37 @@ contract DisputesHandler is Sessions, Stands {
         if (!isProvable(f) || !isLiars(d)) return;
         uint256 before = stakeOf(d >> 1 & 1);
         vm.prank(owner(by));
-        disputes.proveTwice(f.id, f.facts, wordsOf(f), pairOf(d), address(0));
+        disputes.proveTwice(disputeOf(f), pairOf(d), address(0));
         convicted(d, f, before);
     }
 
     /// @dev By anybody once a clock is over.
     function close(uint256 d, uint256 by) public {
         Fight memory f = _fights[d = which(d)];
-        if (f.id == 0 || f.isClosed || !isOver(f, isConvicted(d))) return;
-        bool guilty = isNodesTurn(f) || isConvicted(d);
+        if (f.id == 0 || f.isClosed || !isOver(f, isConvicted(d, f))) return;
+        bool guilty = isNodesTurn(f) || isConvicted(d, f);
         uint256 before = stakeOf(d >> 1 & 1);
         (uint96 free,) = disputes.fundsOf(f.node);
         vm.prank(owner(by));
-        disputes.close(f.id, f.facts, wordsOf(f));
+        disputes.close(disputeOf(f));
         if (guilty) return convicted(d, f, before);
         (uint96 later,) = disputes.fundsOf(f.node);
         // half of what the challenger loses is the node's
         if (later - free != BOND * bondsOf(f) / 2 || stakeOf(d >> 1 & 1) != before) ++frauds;
         f.isClosed = true;
+        put(d, f);
+    }
+
+    /// @dev What lies with a number goes back to whose it is.
+    function unbond(uint256 d) external {
+        Fight memory f = _fights[d = which(d)];
+        if (f.lying == 0) return;
+        (uint96 free,) = disputes.fundsOf(f.challenger);
+        vm.prank(f.challenger);
+        disputes.unbond(f.number);
+        (uint96 later,) = disputes.fundsOf(f.challenger);
+        if (later - free != BOND * f.lying) ++frauds;
+        f.lying = 0;
         put(d, f);
     }
 
@@ -147,38 +164,46 @@ contract DisputesHandler is Sessions, Stands {
         Fight memory f = _fights[d = which(d)];
         if (f.id == 0) return;
         address who = owner(by);
-        kind %= 8;
+        kind %= 9;
         address there = address(disputes);
-        bytes memory closing = abi.encodeCall(Challenges.close, (f.id, f.facts, wordsOf(f)));
+        bytes memory closing = abi.encodeCall(Challenges.close, (disputeOf(f)));
         bytes memory proving = provingTwice(d, f);
         bytes memory asking = abi.encodeCall(Descent.ask, (f.number, f.matter, wordsOf(f)));
         if (kind == 0 && (!isLiars(d) || !isProvable(f))) attempt(who, there, proving);
-        if (kind == 1 && (f.isClosed || !isOver(f, isConvicted(d)))) attempt(who, there, closing);
+        if (kind == 1 && (f.isClosed || !isOver(f, isConvicted(d, f)))) attempt(who, there, closing);
         if (kind == 2 && who != f.node) attempt(who, there, answering(d, f));
         if (kind == 3 && (who != f.challenger || f.stand.turn != Turn.Answered)) attempt(who, there, asking);
         if (kind == 4 && !f.isClosed) again(d, f);
         bool isLate = f.isClosed || f.stand.turn > Turn.Asked;
         if (kind == 5 && isLate) attempt(f.node, there, answering(d, f));
         if (kind == 6) attempt(f.challenger, there, picking(f, nodesOf(d)[0], 1));
+        if (kind == 8) unbonding(f, by);
         if (kind == 7) attempt(who, address(court), abi.encodeCall(court.convict, (owner(0), WORK, WORK, who)));
     }
 
     function fight(uint256 d) external view returns (bytes32 id, bool isClosed, uint16 bonds, address challenger) {
         Fight memory f = _fights[d];
-        return (f.id, f.isClosed, f.id == 0 || f.isClosed ? 0 : bondsOf(f), f.challenger);
+        return (f.id, f.isClosed, f.id == 0 || f.isClosed ? f.lying : bondsOf(f), f.challenger);
     }
 
-    function isConvicted(uint256 d) public view returns (bool) {
-        return convictions[d >> 1 & 1][d >> 2 & 1] != 0;
+    function isConvicted(uint256 d, Fight memory f) private view returns (bool) {
+        return convictions[d >> 1 & 1][f.route] != 0;
+    }
+
+    /// @dev Of an open dispute, or where nothing lies; and by a node's owner, who has no disputes.
+    function unbonding(Fight memory f, uint256 by) private {
+        bytes memory data = abi.encodeCall(Docket.unbond, (f.number));
+        if (f.lying == 0) attempt(f.challenger, address(disputes), data);
+        attempt(owner(by % NODES), address(disputes), data);
     }
 
     function answering(uint256 d, Fight memory f) private pure returns (bytes memory) {
         bytes32 root = Trees.root(nodesOf(d), true);
-        return abi.encodeCall(Challenges.answer, (f.id, f.facts, wordsOf(f), root, LEAVES, new bytes32[](0)));
+        return abi.encodeCall(Challenges.answer, (disputeOf(f), root, LEAVES, new bytes32[](0)));
     }
 
     function provingTwice(uint256 d, Fight memory f) private pure returns (bytes memory) {
-        return abi.encodeCall(Proofs.proveTwice, (f.id, f.facts, wordsOf(f), pairOf(d), address(0)));
+        return abi.encodeCall(Proofs.proveTwice, (disputeOf(f), pairOf(d), address(0)));
     }
 
     function picking(Fight memory f, bytes32 node, uint64 child) private pure returns (bytes memory) {
@@ -187,7 +212,7 @@ contract DisputesHandler is Sessions, Stands {
 
     /// @dev A number that is taken is not taken again.
     function again(uint256 d, Fight memory f) private {
-        (Receipt memory receipt, RouteTerms memory terms) = papers(d);
+        (Receipt memory receipt, RouteTerms memory terms) = papers(d >> 1 & 1, f.route);
         (bytes32 r, bytes32 vs) = signed(d >> 1 & 1, receipt);
         uint32 position = uint32(d >> 3);
         bytes memory data = abi.encodeCall(
@@ -196,16 +221,16 @@ contract DisputesHandler is Sessions, Stands {
         attempt(f.challenger, address(disputes), data);
     }
 
-    /// @dev A route costs a node something once; whoever else was right about it gets its bonds back.
+    /// @dev A route costs a node something once; whoever else was right about it keeps its bonds, too.
     function convicted(uint256 d, Fight memory f, uint256 before) private {
-        (uint256 n, uint256 route) = (d >> 1 & 1, d >> 2 & 1);
+        (uint256 n, uint256 route) = (d >> 1 & 1, f.route);
         bool first = convictions[n][route] == 0;
         uint256 lost = before - stakeOf(n);
         if (first ? lost == 0 && before != 0 : lost != 0) ++frauds;
         if (n != LIAR) ++frauds; // the honest node answers always, and in time
-        if (first) convictions[n][route] = block.timestamp;
+        if (first) (convictions[n][route], _rounds[n][d >> 2 & 1]) = (block.timestamp, route / 2 + 1);
         if (court.convictedOf(f.facts.route, f.node) != convictions[n][route]) ++frauds;
-        f.isClosed = true;
+        (f.isClosed, f.lying) = (true, bondsOf(f));
         put(d, f);
     }
 
@@ -216,7 +241,7 @@ contract DisputesHandler is Sessions, Stands {
 
     /// @dev What is known of a dispute is what the contract keeps.
     function put(uint256 d, Fight memory f) private {
-        bytes32 kept = f.isClosed ? bytes32(uint256(1)) : keptOf(f);
+        bytes32 kept = f.isClosed ? bytes32(1 + uint256(f.lying)) : keptOf(f);
         if (disputes.keptOf(f.id) != kept) revert("the dispute stands elsewhere");
         _fights[d] = f;
         ++deeds;
@@ -243,8 +268,8 @@ contract DisputesHandler is Sessions, Stands {
         return LeafPair(0, left, Trees.path(nodesOf(d), 0, true), right, Trees.path(nodesOf(d), 1, true));
     }
 
-    function papers(uint256 d) private view returns (Receipt memory receipt, RouteTerms memory terms) {
-        terms = termsOf(d >> 1 & 1, d >> 2 & 1, WORK);
+    function papers(uint256 n, uint256 route) private view returns (Receipt memory receipt, RouteTerms memory terms) {
+        terms = termsOf(n, route, WORK);
         receipt = Receipt(digestOf(terms), 0, 0, 0, 2, PEER, PEER, PEER, PEER);
     }
 

@@ -2,14 +2,14 @@
 pragma solidity 0.8.37;
 
 import {Disputes} from "../../src/Disputes.sol";
-import {Facts} from "../../src/Docket.sol";
+import {Dispute, Facts} from "../../src/Docket.sol";
 import {Play, Stand, StandWords, Stands as Words, Turn} from "../../src/lib/Stands.sol";
 import {Traced} from "../../src/lib/Traced.sol";
 
 /// @title How disputes stand, as everybody has to know it who plays one: the contract keeps no more than a hash
 /// @dev The only place of these tests that knows what facts and stands are made of. From root to leaf it is one step.
 abstract contract Stands {
-    /// @dev For each dispute: what it is about, and how it stands.
+    /// @dev For each dispute: what it is about, and how it stands. lying: the bonds that are left with it when it is over.
     struct Fight {
         Facts facts;
         Stand stand;
@@ -18,7 +18,9 @@ abstract contract Stands {
         address node;
         address challenger;
         uint96 number;
+        uint256 route;
         bool isClosed;
+        uint16 lying;
     }
 
     Disputes public disputes;
@@ -50,6 +52,10 @@ abstract contract Stands {
         (s.player, s.turn) = (key, asks ? Turn.Asked : Turn.Open);
         s.deadline = uint40(block.timestamp) + _answer;
         f.stand = s;
+    }
+
+    function disputeOf(Fight memory f) internal pure returns (Dispute memory) {
+        return Dispute(f.id, f.facts, wordsOf(f));
     }
 
     function wordsOf(Fight memory f) internal pure returns (StandWords memory) {
