@@ -5,13 +5,13 @@ from tests.contracts.jury_world import CONTENT, CONVINCED, NODE, STRANGER, TERMS
 
 SEATS = 5
 BUDGET = {
-    "accuse, first": 123_000,
-    "accuse, again": 123_000,
+    "accuse, first": 122_000,
+    "accuse, again": 122_000,
     "answer": 39_500,
     "draw": 84_500,
     "commit": 84_000,
     "reveal": 36_200,
-    "convict": 196_000,
+    "convict": 192_000,
     "acquit": 90_000,
     "collect": 36_500,
     "appeal": 70_000,
