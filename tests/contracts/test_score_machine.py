@@ -242,9 +242,10 @@ def nodes(deployed_nodes: EvidenceWorld, chain_snapshot: str) -> EvidenceWorld:
 
 @pytest.mark.timeout(240)
 def test_scores_hold_whatever_is_played(nodes: EvidenceWorld, steps: int) -> None:
-    """On both kinds of chain; the slower one gets fewer plays."""
+    """On both kinds of chain; the slower one gets fewer plays. A play that fails is told as it was, for it would take minutes
+    to make it shorter."""
     plays = settings(
-        max_examples=steps // 5,
+        max_examples=steps // 6,
         stateful_step_count=20,
         derandomize=True,
         database=None,
@@ -256,7 +257,7 @@ def test_scores_hold_whatever_is_played(nodes: EvidenceWorld, steps: int) -> Non
 
 
 def test_every_end_of_a_root_is_reached(nodes: EvidenceWorld) -> None:
-    """The machine's own way: one is paid for, one refuted, one falls in silence, one takes its place, one comes after a long gap."""
+    """The machine's own way: one is paid for, one refuted, one falls in silence, one takes its place, one comes after a gap."""
     machine = ScoresMachine(nodes)
     machine.begin(watched=True, enrolled=3, counts=True)
     machine.work(0, 0, 20_000, (0,))
