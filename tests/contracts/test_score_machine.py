@@ -156,7 +156,7 @@ class ScoresMachine(RootsMachine):
     @invariant()
     def a_part_of_what_is_read_is_as_the_models_say(self) -> None:
         """Each in its turn."""
-        parts = self.compare_served, self.compare_table, self.compare_known, self.compare_stake
+        parts = self.compare_served, self.compare_table, self.compare_known, self.compare_stake, self.compare_bond
         parts[self.turn % len(parts)](self.turn // len(parts) % len(NODES))
 
     def compare_served(self, number: int) -> None:
@@ -195,6 +195,12 @@ class ScoresMachine(RootsMachine):
         if self.watched and owner is not LIAR:
             assert node.taken == self.sentenced[owner.address]
 
+    def compare_bond(self, number: int) -> None:
+        """Of the last three roots: who has one for its leaves."""
+        for one in self.model.posted[-1 - number : len(self.model.posted) - number]:
+            known = self.model.bonds.get(one.epoch, (ZERO, 0))
+            assert self.view(self.on.scores, "demandOf", one.epoch) == [*known]
+
     def compare(self) -> None:
         """Every account."""
         for who, wealth in self.wealth.items():
@@ -207,12 +213,13 @@ class ScoresMachine(RootsMachine):
         for number in range(len(NODES)):
             self.compare_stake(number)
             self.compare_known(number)
+            self.compare_bond(number)
 
     def wind_up(self) -> None:
         """Time alone gives every bond back, and everybody takes what is due: what is left was given."""
         self.watched = False
         self.travel(self.now + 2 * CLOCKS.epoch)
-        for epoch in list(self.model.bonds):
+        for epoch in sorted({one.epoch for one in self.model.posted}):
             self.scores(self.model.recover(self.now, epoch), STRANGER, "recover", epoch)
         for who in ACCOUNTS:
             if self.model.credits[who.address]:
@@ -245,14 +252,9 @@ def test_scores_hold_whatever_is_played(nodes: EvidenceWorld, steps: int) -> Non
     """On both kinds of chain; the slower one gets fewer plays. A play that fails is told as it was, for it would take minutes
     to make it shorter."""
     plays = settings(
-        max_examples=steps // 6,
-        stateful_step_count=20,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
+        max_examples=steps // 6, stateful_step_count=20, derandomize=True, database=None, deadline=None,
+        phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
     run_state_machine_as_test(lambda: ScoresMachine(nodes), settings=plays)
 
 
