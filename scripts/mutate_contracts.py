@@ -33,6 +33,7 @@ from scripts.schemata import built
 from scripts.solidity_ast import Suite, parse
 
 KEPT = ROOT / "build" / "mutants"
+ENDS = "who has read behind the end never meets it again: the reading of a proof ends with Parts.finish, with the same error"
 EQUIVALENT: dict[str, str] = {
     "Finders.requireRipe: CommitmentNotRipe if since == 0 || block.timestamp <= since || block.timestamp > since + LIFE, "
     "without since == 0": "nothing committed was committed in 1970: its life is over on every chain, with the same error",
@@ -43,6 +44,9 @@ EQUIVALENT: dict[str, str] = {
     "Descent.leafOf: LeafForeign if leaves.length < LENGTH": "zeros stand for the bytes that are missing, and the leaf's end lies "
     "behind what there is, with the same error",
     "Reliability.claimReward: standing(posting)": "isActive has asked the same of the same posting a line before",
+    "Parts.number: skip(cursor, size)": ENDS,
+    "Parts.part: skip(cursor, length)": ENDS,
+    "Parts.skip: ProofMalformed if next > cursor.end": ENDS,
 }
 """Mutants that do the same as the original, by their names, and why. One that dies nevertheless is an error here."""
 

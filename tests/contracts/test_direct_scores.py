@@ -5,13 +5,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from incentives.epochs import Evidence
 from incentives.scores import ONE, Masses, kept
-from tests.contracts.score_world import CLOCKS, STRANGER, Play
+from tests.contracts.score_world import CLOCKS, STRANGER, Play, ScoreWorld
+from tests.contracts.test_state_machines import Machine
 from verification.addresses import Address, address_bytes, to_address
 
 GAS = 10_000_000
+ROWS = st.tuples(
+    st.integers(0, 2), st.sampled_from((0, 1, ONE, 2**32 - 1)), st.sampled_from((0, 0, 1, 40)), st.integers(0, 2)
+)
+NODES = [to_address(bytes([k]) * 20) for k in (1, 2, 3)]
 
 
 def _rows(evidence: Iterable[tuple[Address, Evidence]]) -> bytes:
@@ -88,3 +96,58 @@ def test_a_report_of_the_most_rows_passes(play: Play) -> None:
     nodes = [to_address(dice.randbytes(20)) for _ in range(128)]
     _report(play, _rows((node, Evidence(ONE)) for node in nodes), play.end(play.epoch))
     assert _read(play, nodes[-1])[0] == ONE
+
+
+class DirectMachine(Machine):
+    """Three nodes, and what the Court has said of them: masses, quality, when."""
+
+    def __init__(self, scored: ScoreWorld) -> None:
+        super().__init__(scored.world)
+        self.scores = scored.scores
+        self.said: dict[Address, tuple[Masses, int, int]] = {}
+
+    def masses(self, node: Address, now: int) -> Masses:
+        masses, _, at = self.said.get(node, (Masses(), 0, now))
+        return masses.decayed(kept(now - at, CLOCKS.half_life))
+
+    @rule(rows=st.lists(ROWS, min_size=1, max_size=4))
+    def report(self, rows: list[tuple[int, int, int, int]]) -> None:
+        """A node may be there twice."""
+        evidence = [(NODES[number], Evidence(credit, faults, qos)) for number, credit, faults, qos in rows]
+        self.act("", STRANGER, self.world.court, "report", self.scores.address, _rows(evidence))
+        for node, each in evidence:
+            masses = self.masses(node, self.now - 1).updated(each.credit, each.faults)
+            quality = each.qos or self.said.get(node, (0, 0))[1]
+            self.said[node] = masses, quality, self.now - 1
+
+    @rule(half_lives=st.integers(1, 200))
+    def fade(self, half_lives: int) -> None:
+        """So long that little is left, or nothing."""
+        self.now += half_lives * CLOCKS.half_life
+
+    @rule()
+    def usurp(self) -> None:
+        self.act("NotCourt", STRANGER, self.scores, "report", bytes(28))
+
+    @invariant()
+    def the_record_is_what_was_said(self) -> None:
+        """As of its last report, and decayed until the newest block."""
+        head = self.world.chain.head().timestamp
+        for node, (masses, qos, at) in self.said.items():
+            told = self.world.view(self.scores, "directScoreOf", node)
+            assert told == [masses.a, masses.b, qos, at, self.masses(node, head).published]
+
+
+@pytest.mark.timeout(240)
+def test_direct_scores_hold_whatever_is_reported(deployed_scores: ScoreWorld, chain_snapshot: str, steps: int) -> None:
+    """On both kinds of chain; the slower one gets fewer plays."""
+    plays = settings(
+        max_examples=steps // 6,
+        stateful_step_count=12,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(lambda: DirectMachine(deployed_scores), settings=plays)

@@ -118,3 +118,23 @@ def test_a_piece_of_noise_is_no_weight_for_the_operand_behind_it(opened: Opened)
         good = [opened.piece(2), cells, opened.piece(2)]
         assert opened.read(good, operands) == [opened.number(2, 0), int(noise_rows()[0, cell]), opened.number(2, 1)]
         assert opened.refusal(good[:2], operands) == "LeavesNotHeld"
+
+
+def test_only_cells_of_the_table_of_noise_are_noise(opened: Opened) -> None:
+    """No piece at all, another piece, other numbers, a cell less or more, the same numbers without their path: nothing is drawn."""
+    leaves, tree = noise_tree()
+    cell, width = 130, 52
+    path, other = (tree.open([k]).siblings for k in (1, 2))
+    cells, operands = leaves[1][8:], [(NOISE, 0, 0, 0, cell, 1, 0, 0)]
+    assert opened.read([piece(width, cells, 4, path)], operands) == [int(noise_rows()[0, cell])]
+    assert opened.refusal([], operands) == "LeavesNotHeld"
+    for elements, inside in (
+        (leaves[2][8:], other),
+        (cells[:8] + b"\1" + cells[9:], path),
+        (cells[:-4], path),
+        (cells + bytes(4), path),
+        (b"", path),
+        (cells, path[:-1]),
+        (cells, ()),
+    ):
+        assert opened.refusal([piece(width, elements, 4, inside)], operands) == "LeavesNotHeld"

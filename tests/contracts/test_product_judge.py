@@ -1,5 +1,6 @@
 """The judge of products in Models says of a prefix of a product what Judge says, from the same proof."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,10 +10,13 @@ from incentives.artifacts import load_artifact
 from incentives.chain import Contract
 from sharding.sampling import SamplingParams
 from sharding.span import Span
-from tests.contracts.disputed import Case, case
+from tests.contracts.disputed import Case, case, registered, stored
 from tests.contracts.judging import NODE, Bench, is_wrong
+from tests.contracts.judging import refused as refused_by_judge
+from tests.contracts.miscut import miscut
 from tests.contracts.test_judge import MODELS
 from tests.contracts.world import PEER, dev
+from tests.verification.trace.traced import session
 from verification.trace.field_numbers import number_of
 from verification.trace.first_wrong import Fault, fault_of
 from verification.trace.layout import Spot
@@ -59,10 +63,13 @@ def test_every_matrix_is_found_and_both_judges_agree(
         assert is_product_wrong(bench, spoilt, spot) is is_wrong(bench, spoilt, spot)
 
 
+MIDDLE: dict[str, Any] = {"num_blocks": 3, "hidden_size": 150}
+
+
 @pytest.fixture(scope="session")
 def middle(bench: Bench) -> Case:
     """The second block of three."""
-    return case(bench[0], bench[2], NODE, Span(1, 2), None, num_blocks=3, hidden_size=150)
+    return case(bench[0], bench[2], NODE, Span(1, 2), None, **MIDDLE)
 
 
 def refused(bench: Bench, made: Case, data: bytes, root: bytes | None = None) -> str:
@@ -156,3 +163,20 @@ def test_both_leaves_are_those_of_the_product(bench: Bench, middle: Case) -> Non
     )
     for indexes in ([other_x, sums], [x, other_sums]):
         assert refused(bench, middle, packed(good, *tree.open(indexes))) == "LeavesNotHeld"
+
+
+@pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.parametrize("more", [-22, -1, 1, 106])
+def test_a_piece_of_another_length_in_a_manifests_weights_proves_nothing(
+    bench: Bench, middle: Case, column: int, more: int
+) -> None:
+    """A manifest's author may put any bytes under its root: honest work would be proven wrong by them, or wrong work right."""
+    made = session(3, **MIDDLE)
+    spot, name = middle.spot("1.qkv.sums", 2, column), "blocks.1.qkv.weight"
+    weights = miscut(made.model.spec, stored(made), name, 2 * 2 + column, more)
+    model = replace(
+        middle, manifest=registered(bench[2], made, weights), material=replace(middle.material, weights=weights)
+    )
+    for each in (model, model.spoilt(spot)):
+        data = each.proof(spot).data
+        assert refused(bench, each, data) == refused_by_judge(bench, each, data) == "LeavesNotHeld"
