@@ -7,6 +7,7 @@ import pytest
 from incentives.chain import Web3Chain
 from incentives.chain_types import Contract, Event
 from incentives.errors import Reverted
+from incentives.payees import POOL_BPS
 from incentives.reliability import RootState
 from incentives.score_tree import Posting, ScoreTable, drawn_ticket
 from incentives.scores import ONE as UNIT
@@ -252,6 +253,21 @@ def test_demanded_leaves_are_shown(second: DutyNet) -> None:
     assert scores.ring(epoch).state is RootState.SHOWN
     assert scores.credit_of(others[0].signer.address) == bond
     assert others[0].look() == ["withdraw"]
+
+
+def test_the_pools_shares_are_collected_where_they_are_together_worth_a_reward(net: DutyNet) -> None:
+    """Two pots of half a reward each: one alone is worth no transaction, both are one."""
+    net.look()
+    node, token, reward = net.nodes[0], net.network.token, net.network.deployment.params.scores.reward
+    net.pay(node, reward * 5_000 // POOL_BPS)
+    epoch = net.epoch
+    net.at(-150, epoch)
+    assert "collect" not in node.look()
+    net.pay(node, reward * 5_000 // POOL_BPS, bytes([1]) * 32, POOL_BPS + 1)
+    net.at(-150, epoch + 1)
+    before = token.balance_of(net.network.pool)
+    assert node.look().count("collect") == 1
+    assert reward <= token.balance_of(net.network.pool) - before < 2 * reward
 
 
 def test_a_poster_is_paid_from_what_channels_pay_to_the_pool(second: DutyNet) -> None:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from incentives.evidence import Claim, WorkEvidence
-from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, parse_payees
+from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, parse_payees, payees_for
 from incentives.signing import LocalSigner
 from incentives.units import ONE
 from incentives.vouchers import sign_voucher
@@ -22,6 +22,7 @@ from node.client_session import ClientSession
 from node.errors import NoRoute
 from node.messages import Close, VoucherMessage, amount_bytes, message_frame
 from node.refusals import FailureCode, Refused
+from node.route_opening import payees_of
 from node.route_run import RouteRun
 from node.wire import Frame, hidden_frame, tokens_frame
 from sharding.sampling import SamplingParams
@@ -38,6 +39,7 @@ from tests.node.swarm import (
     running_swarm,
     write_tiny_model,
 )
+from verification.addresses import Address
 from verification.routes import RouteStage
 from verification.typed_data import Domain
 from verification.work import session_work
@@ -843,6 +845,37 @@ async def test_a_share_rounded_below_the_ask_is_refused(swarm: Swarm) -> None:
 
     assert caught.value.code == FailureCode.WRONG_ROUTE
     assert "share" in caught.value.message
+    await assert_still_serves(swarm)
+
+
+@pytest.mark.parametrize("pool", [0, POOL_BPS - 1, POOL_BPS + 1])
+async def test_a_channel_that_pays_the_audit_pool_another_share_is_refused(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch, pool: int
+) -> None:
+    """None, less, or more at the cost of the stages: what it pays could give them no credit, or is not theirs."""
+
+    def payees(stages: tuple[RouteStage, ...], _: int, account: Address) -> tuple[Payee, ...]:
+        shares = payees_for([(each.node, each.end - each.start) for each in stages], WHOLE_BPS - pool)
+        return (*shares, Payee(account, pool)) if pool else shares
+
+    monkeypatch.setattr("node.client.payees_of", payees)
+    with pytest.raises(SessionFailed) as caught:
+        await Client(swarm.context).open(request())
+
+    assert (caught.value.code, "audit pool" in caught.value.message) == (FailureCode.CHANNEL, True)
+    monkeypatch.undo()
+    await assert_still_serves(swarm)
+
+
+async def test_the_audit_pools_share_goes_to_no_other_account(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is its word the client's to choose."""
+    honest = payees_of
+    monkeypatch.setattr("node.client.payees_of", lambda stages, blocks, _: honest(stages, blocks, swarm.signer.address))
+    with pytest.raises(SessionFailed) as caught:
+        await Client(swarm.context).open(request())
+
+    assert caught.value.code == FailureCode.CHANNEL
+    monkeypatch.undo()
     await assert_still_serves(swarm)
 
 
