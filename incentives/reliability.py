@@ -6,8 +6,8 @@ from enum import IntEnum
 
 from incentives.chain_types import Chain, Contract, Event, Sent
 from incentives.epochs import RING, Clocks
-from incentives.score_challenges import Challenge
-from incentives.score_tree import Posting, Proven, ScoreTable
+from incentives.score_challenges import NO_SALT, Challenge
+from incentives.score_tree import NOBODY, Posting, Proven, ScoreTable
 from incentives.signing import Signer
 from verification.addresses import Address, to_address
 
@@ -40,7 +40,7 @@ class RingPlace:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Leaves that have to be shown before `deadline`."""
+    """Leaves that have to be shown before `deadline`; 0 where the bond is back, because they were not."""
 
     demander: Address
     deadline: int
@@ -119,25 +119,40 @@ class Reliability:
         return RingPlace(RootState(state), int(active_at))
 
     def demand_of(self, epoch: int) -> Demand | None:
-        """Who has an open bond for an epoch's leaves."""
+        """Who demanded an epoch's leaves; None where nobody did, or they were shown."""
         demander, deadline = self._chain.call(self.contract, "demandOf", epoch)
-        return Demand(to_address(demander), int(deadline)) if int(deadline) else None
+        return Demand(to_address(demander), int(deadline)) if to_address(demander) != NOBODY else None
 
     def published(self, posting: Posting, proven: Proven) -> Published:
         """What the serving root says of a node, as the contract reads it. Raises: Reverted (EpochInactive, LeafInvalid)."""
         score, qos = self._chain.call(self.contract, "scoreOf", posting.words, *proven.words)
         return Published(int(score), int(qos))
 
-    def challenge(self, sender: Signer, challenge: Challenge) -> Sent:
-        """Send what find_challenge has found. A demand takes the bond from the sender, who must have approved it."""
-        return self._chain.send(sender, self.contract, challenge.function, *challenge.arguments)
+    def commit(self, sender: Signer, commitment: bytes) -> Sent:
+        """Say that one knows a lie, without saying which; see evidence_commitment. Raises: Reverted (CommitmentKnown)."""
+        return self._chain.send(sender, self.contract, "commit", commitment)
+
+    def committed_at(self, commitment: bytes) -> int:
+        """When that was, in seconds since 1970; 0 where it was not, or is used up."""
+        return int(self._chain.call(self.contract, "committedAt", commitment))
+
+    def challenge(self, sender: Signer, challenge: Challenge, finder: Address = NOBODY, salt: bytes = NO_SALT) -> Sent:
+        """Send what find_challenge has found. A demand takes the bond from the sender, who must have approved it.
+
+        finder: who has committed with the salt and gets the fee; without one all is burnt.
+        Raises: Reverted (PostingUnknown, TooLate, NothingWrong, CommitmentNotRipe, ...).
+        """
+        return self._chain.send(sender, self.contract, challenge.function, *challenge.words(finder, salt))
 
     def show(self, sender: Signer, posting: Posting, table: ScoreTable) -> Sent:
         """Answer a demand for leaves; whoever has them may. Raises: Reverted (NotDemanded, TooLate, LeavesForeign)."""
         return self._chain.send(sender, self.contract, "show", posting.words, table.rows)
 
     def expire(self, sender: Signer, posting: Posting) -> Sent:
-        """Have a root rejected whose leaves were not shown. Raises: Reverted (NotDemanded, DeadlineAhead)."""
+        """Have a root rejected whose leaves were not shown; the fee is the demander's.
+
+        Raises: Reverted (NotDemanded, DeadlineAhead).
+        """
         return self._chain.send(sender, self.contract, "expire", posting.words)
 
     def recover(self, sender: Signer, epoch: int) -> Sent:

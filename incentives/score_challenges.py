@@ -9,8 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from incentives.epochs import Clocks
-from incentives.score_tree import EDGE, NO_POSTING, Gap, Leaf, Posting, Proven, ScoreTable, drawn_ticket, first_conflict
+from incentives.score_tree import (
+    EDGE,
+    NO_POSTING,
+    NOBODY,
+    Gap,
+    Leaf,
+    Posting,
+    Proven,
+    ScoreTable,
+    drawn_ticket,
+    first_conflict,
+)
+from sharding.hashing import HASH_BYTES, keccak256
 from verification.addresses import Address, address_bytes
+from verification.typed_data import address_word
+
+NO_SALT = bytes(HASH_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +34,10 @@ class Challenge:
 
     function: str
     arguments: tuple[Any, ...]
+
+    def words(self, finder: Address = NOBODY, salt: bytes = NO_SALT) -> tuple[Any, ...]:
+        """What the contract takes. finder: who has committed with the salt and gets the fee; a demand has none."""
+        return self.arguments if self.function == "demand" else (*self.arguments, finder, salt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,14 @@ def find_challenge(case: Case, shown: ScoreTable | None = None) -> Challenge | N
     if shown is not None and shown.root == case.posting.root:
         return next(_proofs(case, shown), Challenge("demand", (posting,)))
     return Challenge("demand", (posting,))
+
+
+def evidence_commitment(finder: Address, posting: Posting, salt: bytes) -> bytes:
+    """What a finder commits to, at least one second before the challenge and at most a day.
+
+    salt: 32 random bytes, which hide the root that it is about until the challenge; what is wrong with it anybody can see.
+    """
+    return keccak256(address_word(finder) + keccak256(posting.data + salt))
 
 
 def _drawn(case: Case) -> Proven | None:

@@ -104,6 +104,13 @@ class Posting:
     def words(self) -> PostingWords:
         return (self.epoch, self.base, self.posted_at, self.poster, self.total, self.root)
 
+    @property
+    def data(self) -> bytes:
+        """As the contract encodes it: six words."""
+        numbers = ((self.epoch, 24), (self.base, 24), (self.posted_at, 40))
+        head = b"".join(uint_word("posting", number, bits) for number, bits in numbers)
+        return head + address_word(self.poster) + uint_word("posting", self.total, 96) + self.root
+
 
 NO_POSTING = Posting(0, 0, 0, NOBODY, 0, bytes(32))
 

@@ -17,7 +17,7 @@ from incentives.client_errors import FeeTooHigh, TransactionFailed
 from incentives.errors import ChainError, Reverted, ScoreTableError, TransactionLost, TransactionRefused
 from incentives.score_history import ScoreHistory
 from incentives.signing import Signer
-from node.epoch_act import Act
+from node.epoch_act import Act, seconds_between_looks
 from node.epoch_credit import EpochCredit
 from node.epoch_roots import EpochRoots
 from node.epoch_watch import EpochWatch
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 MAX_TRIES = 3
 """Of one act in one epoch."""
-LOOKS_PER_CLOCK = 3
-"""In the shortest of the epoch's times."""
-LEAST_SECONDS, MOST_SECONDS = 0.25, 60.0
 _OF_ONE = (Reverted, TransactionRefused, TransactionLost, TransactionFailed, FeeTooHigh)
 """What is wrong with one transaction, and no reason to leave the others: leaves that are not shown cost their poster all stake."""
 SPARED_LOOKS = 3
@@ -40,8 +37,8 @@ SPARED_LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class DutyDone:
-    """One transaction of a look. `act`: enrol, claim, collect, post, reward, withdraw, pay out, recover, demand, challenge...,
-    show, expire.
+    """One transaction of a look. `act`: enrol, claim, collect, post, reward, withdraw, pay out, recover, demand, commit,
+    challenge..., show, expire.
     """
 
     act: str
@@ -75,10 +72,11 @@ class EpochDuty:
         self._network = network
         self._clock = clock or ChainClock()
         self.history = ScoreHistory(network.chain, network.deployment)
+        self._watch = EpochWatch(network, self.history, signer, owner)
         self._parts = (
             EpochCredit(network, self.history, ledger, signer, owner),
             EpochRoots(network, self.history, signer, owner),
-            EpochWatch(network, self.history, signer, owner),
+            self._watch,
         )
         self._tries: Counter[tuple[int, str]] = Counter()
         self._seen, self._spared = b"", 0
@@ -86,7 +84,7 @@ class EpochDuty:
     def look_if_new(self) -> list[DutyDone]:
         """As look, and seldom where nothing has happened since. Raises: ChainError."""
         head = self._network.chain.head()
-        if head.hash == self._seen and self._spared < SPARED_LOOKS:
+        if head.hash == self._seen and self._spared < SPARED_LOOKS and not self._watch.is_waiting:
             self._spared += 1
             return []
         self._seen, self._spared = head.hash, 0
@@ -123,10 +121,8 @@ class EpochDuty:
 
     @property
     def seconds(self) -> float:
-        """Between two looks: often enough for the shortest of the epoch's times."""
-        clocks = self.history.clocks
-        shortest = min(clocks.exclusive, clocks.posting - clocks.exclusive, clocks.activation, clocks.response)
-        return min(MOST_SECONDS, max(LEAST_SECONDS, shortest / LOOKS_PER_CLOCK))
+        """Between two looks."""
+        return seconds_between_looks(self.history.clocks)
 
 
 async def keep_duty(duty: EpochDuty) -> None:

@@ -1,4 +1,7 @@
-"""Holding posted roots against what follows from the chain: a lie is proven, or its leaves demanded until it is void."""
+"""Holding posted roots against what follows from the chain: a lie is proven, or its leaves demanded until it is void.
+
+Who proves or demands is paid for it: `EpochRoots` fetches what the stakes owe to the node's key.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from incentives.score_history import ScoreHistory
 from incentives.score_tree import Posting, ScoreTable
 from incentives.signing import Signer
 from node.epoch_act import Act
+from node.epoch_proof import EpochProof
 from node.network import Network
 from verification.addresses import Address
 
@@ -23,13 +27,20 @@ class EpochWatch:
     def __init__(self, network: Network, history: ScoreHistory, signer: Signer, owner: Address) -> None:
         self._network, self._history = network, history
         self._signer, self._owner = signer, owner
+        self._proof = EpochProof(network, history, signer)
         self._sound: bytes = b""
         """The newest root that was found to be right."""
         self._unknown = 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next look must not be spared, even if nothing happens on the chain."""
+        return self._proof.is_waiting
+
     def due(self, now: int) -> Iterator[Act]:
         """What to send now. Raises: ChainError, ScoreTableError."""
         epoch = self._history.epoch_at(now) - 1
+        self._proof.is_waiting = False
         yield from self._bond(epoch, now)
         posting = self._history.now.standing.get(epoch)
         if posting is None or now < self._history.end_of(epoch) + self._history.calm_s:
@@ -38,9 +49,9 @@ class EpochWatch:
         if place.state is RootState.DEMANDED:
             yield from self._demanded(posting, now)
         if place.state is not RootState.NONE and (now < place.active_at or place.state is RootState.DEMANDED):
-            yield from self._judged(posting, place)
+            yield from self._judged(posting, place, now)
 
-    def _judged(self, posting: Posting, place: RingPlace) -> Iterator[Act]:
+    def _judged(self, posting: Posting, place: RingPlace, now: int) -> Iterator[Act]:
         if posting.root == self._sound:
             return
         case = self._history.case(posting)
@@ -56,7 +67,9 @@ class EpochWatch:
         if found is None:
             self._sound = posting.root
         elif found.function != "demand":
-            yield Act(found.function, partial(self._history.scores.challenge, self._signer, found))
+            demanded = place.state is RootState.DEMANDED  # it counts later, and not before its leaves are there
+            until = self._history.end_of(posting.epoch + 1) if demanded else place.active_at
+            yield from self._proof.due(found, posting, until - now)
         elif place.state is RootState.POSTED:
             yield Act("demand", partial(self._demand, found))
 
@@ -78,7 +91,7 @@ class EpochWatch:
         demand = self._history.scores.demand_of(posting.epoch)
         if demand is None:
             return
-        if now >= demand.deadline:
+        if now >= demand.deadline:  # also where the bond is back already
             yield Act("expire", partial(self._history.scores.expire, self._signer, posting))
         elif (table := self._known(posting)) is not None and self._is_turn(posting, demand, now):
             yield Act("show", partial(self._history.scores.show, self._signer, posting, table))
@@ -95,5 +108,5 @@ class EpochWatch:
         """One's own bond, for leaves that nobody has shown: of the last epoch, or the one before."""
         for each in (epoch, epoch - 1):
             demand = self._history.scores.demand_of(each) if each > 0 else None
-            if demand is not None and demand.demander == self._signer.address and now >= demand.deadline:
+            if demand is not None and demand.demander == self._signer.address and 0 < demand.deadline <= now:
                 yield Act("recover", partial(self._history.scores.recover, self._signer, each))

@@ -5,6 +5,7 @@ import {Credits} from "./Credits.sol";
 import {DirectScores} from "./DirectScores.sol";
 import {Clocks, Posting, ScoreRing} from "./ScoreRing.sol";
 import {Stakes} from "./Stakes.sol";
+import {Finders} from "./lib/Finders.sol";
 import {Gap, IEvidence, IPosterCourt, Leaf, ScoreLeaves} from "./lib/ScoreLeaves.sol";
 import {Scores} from "./lib/Scores.sol";
 import {IToken} from "./lib/Transfers.sol";
@@ -13,10 +14,12 @@ import {IToken} from "./lib/Transfers.sol";
 /// @notice After each epoch a bonded node posts one Merkle root over all nodes' scores. What belongs
 /// into it follows from what the chain knows, so anybody can make it, and anybody who finds one wrong
 /// leaf has the root rejected and its poster slashed. The same root is the table of the lottery.
+/// Challenges name a finder, who gets the fee and has committed to keccak256(abi.encode(posting, salt)): what is wrong with a
+/// root is there for all to see, so the salt hides which one it is about. Zero: nobody gets it, and nobody has to commit.
 /// @dev Invariants: a root whose challenge time is over never falls; a challenge of a sound root
 /// reverts with NothingWrong; whatever anybody does, an epoch's root is decided when the next may come.
-contract Reliability is ScoreRing, DirectScores, Credits {
-    /// @dev One slot. The last demand for the leaves of an epoch's root.
+contract Reliability is ScoreRing, DirectScores, Credits, Finders {
+    /// @dev One slot. The last demand for the leaves of an epoch's root; without a deadline the bond was given back.
     struct Demand {
         address demander;
         uint40 deadline;
@@ -104,27 +107,27 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         emit LeavesShown(epoch, msg.sender, rows);
     }
 
-    /// @notice Rejects a root whose leaves were demanded and not shown in time.
+    /// @notice Rejects a root whose leaves were demanded and not shown in time. The fee is the demander's, whoever calls.
     function expire(Posting calldata posting) external {
         if (standing(posting) != DEMANDED) revert NotDemanded(posting.epoch);
-        uint256 deadline = _demands[posting.epoch].deadline;
-        if (block.timestamp < deadline) revert DeadlineAhead(deadline);
-        reject(posting);
+        Demand memory self = _demands[posting.epoch];
+        if (block.timestamp < self.deadline) revert DeadlineAhead(self.deadline);
+        reject(posting, self.demander);
     }
 
     /// @notice Gives a bond back to who demanded leaves in vain, however long ago.
     function recover(uint24 epoch) external {
         Demand storage self = _demands[epoch];
-        if (self.demander == address(0)) revert NotDemanded(epoch);
+        if (self.deadline == 0) revert NotDemanded(epoch);
         if (block.timestamp < self.deadline) revert DeadlineAhead(self.deadline);
         release(epoch);
     }
 
     /// @notice Proves that the posted number of tickets is wrong.
-    function challengeTotal(Posting calldata posting) external {
+    function challengeTotal(Posting calldata posting, address finder, bytes32 salt) external {
         mustBeOpen(posting);
         if (posting.total == totalAt(posting.epoch)) revert NothingWrong();
-        reject(posting);
+        found(posting, finder, salt);
     }
 
     /// @notice Proves that another node was drawn to post, and still had the time.
@@ -133,7 +136,9 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         Posting calldata posting,
         Posting calldata base,
         Leaf calldata leaf,
-        bytes32[] calldata proof
+        bytes32[] calldata proof,
+        address finder,
+        bytes32 salt
     ) external {
         mustBeOpen(posting);
         mustBeBase(posting, base);
@@ -142,7 +147,7 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         uint256 ticket = drawnTicket(base, posting.epoch);
         bool drawn = leaf.stakeFrom <= ticket && ticket < leaf.stakeTo;
         if (!drawn || leaf.node == posting.poster) revert NothingWrong();
-        reject(posting);
+        found(posting, finder, salt);
     }
 
     /// @notice Proves with two leaves that the table is not in order: twice the same node, nodes and
@@ -152,22 +157,24 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         Leaf calldata x,
         bytes32[] calldata xProof,
         Leaf calldata y,
-        bytes32[] calldata yProof
+        bytes32[] calldata yProof,
+        address finder,
+        bytes32 salt
     ) external {
         mustBeOpen(posting);
         ScoreLeaves.check(x, xProof, posting.root);
         ScoreLeaves.check(y, yProof, posting.root);
         bool same = keccak256(abi.encode(x)) == keccak256(abi.encode(y));
         if (same || !ScoreLeaves.conflict(x, y)) revert NothingWrong();
-        reject(posting);
+        found(posting, finder, salt);
     }
 
     /// @notice Proves with its would-be neighbours that an enrolled node was left out.
-    function challengeOmission(Posting calldata posting, address node, Gap calldata gap) external {
+    function challengeOmission(Posting calldata posting, address node, Gap calldata gap, address finder, bytes32 salt) external {
         mustBeOpen(posting);
         bool omitted = ScoreLeaves.excludes(gap, node, posting.root, posting.total);
         if (!omitted || stakeAt(posting.epoch, node) == 0) revert NothingWrong();
-        reject(posting);
+        found(posting, finder, salt);
     }
 
     /// @notice Proves that a leaf is not what follows from the leaf before and the evidence since.
@@ -178,13 +185,15 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         Leaf calldata leaf,
         bytes32[] calldata proof,
         Posting calldata base,
-        Gap calldata before
+        Gap calldata before,
+        address finder,
+        bytes32 salt
     ) external {
         mustBeOpen(posting);
         mustBeBase(posting, base);
         ScoreLeaves.check(leaf, proof, posting.root);
         if (isInPlace(posting, leaf) && isEarned(posting, leaf, base, before)) revert NothingWrong();
-        reject(posting);
+        found(posting, finder, salt);
     }
 
     /// @notice Credits the poster of a root that has come to count, once, while the ring holds it.
@@ -198,7 +207,7 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         emit Rewarded(posting.epoch, posting.poster, _reward);
     }
 
-    /// @notice Who has an open bond for an epoch, and until when the leaves must be shown.
+    /// @notice Who demanded an epoch's leaves last, and until when they must be shown; zero if the bond is back.
     function demandOf(uint24 epoch) external view returns (address demander, uint40 deadline) {
         return (_demands[epoch].demander, _demands[epoch].deadline);
     }
@@ -226,17 +235,23 @@ contract Reliability is ScoreRing, DirectScores, Credits {
         return (_demandBond, _reward);
     }
 
+    /// @dev The demander stays: a bond that is back early costs nobody the fee.
     function release(uint24 epoch) private {
-        address demander = _demands[epoch].demander;
-        if (demander == address(0)) return;
-        delete _demands[epoch];
-        credit(demander, _demandBond);
+        Demand storage self = _demands[epoch];
+        if (self.deadline == 0) return;
+        self.deadline = 0;
+        credit(self.demander, _demandBond);
     }
 
-    function reject(Posting calldata posting) private {
+    function found(Posting calldata posting, address finder, bytes32 salt) private {
+        if (finder != address(0)) requireRipe(finder, keccak256(abi.encode(posting, salt)));
+        reject(posting, finder);
+    }
+
+    function reject(Posting calldata posting, address finder) private {
         mark(posting, endOf(posting.epoch), REJECTED);
-        uint256 burnt = IPosterCourt(_court).slashPoster(posting.poster, msg.sender);
-        emit EpochRejected(posting.epoch, posting.poster, msg.sender, burnt);
+        uint256 burnt = IPosterCourt(_court).slashPoster(posting.poster, finder);
+        emit EpochRejected(posting.epoch, posting.poster, finder, burnt);
     }
 
     function mustBeOpen(Posting calldata posting) private view {

@@ -12,7 +12,7 @@ from incentives.epochs import Evidence, build
 from incentives.evidence import Claim, WorkEvidence
 from incentives.payees import POOL_BPS, Payee, payee_words, payees_hash
 from incentives.reliability import Reliability
-from incentives.score_challenges import Case, find_challenge
+from incentives.score_challenges import Case, evidence_commitment, find_challenge
 from incentives.score_tree import Posting, ScoreTable
 from incentives.scores import ONE, Masses
 from incentives.signing import LocalSigner
@@ -24,6 +24,7 @@ NODES = 100
 CLOCKS = LOCAL_TESTNET.clocks
 RING = 8
 WORK = bytes(range(32, 64))
+SALT = bytes(range(64, 96))
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ScoreActs:
         return used
 
     def fraud_proof(self) -> dict[str, int]:
-        """Of one leaf among a hundred and one, with the slash of its poster and the finder's fee."""
+        """Of one leaf among a hundred and one, with the slash of its poster, whose finder has committed."""
         scores, own = self.scores, self.node.address
         scores.enrol(self.challenger, own)
         honest = self._table(scores.enrolled(scores.current_epoch()))
@@ -62,7 +63,12 @@ class ScoreActs:
         found = find_challenge(case, lying)
         if found is None or found.function != "challengeLeaf":
             raise LookupError("the lie was not found")
-        return {"score_fraud_proof": scores.challenge(self.challenger, found).gas_used}
+        used = {"score_commit": scores.commit(self.challenger, self._commitment(posting)).gas_used}
+        self.chain.transfer_native(self.challenger, finder := self.challenger.address, 1)  # a later block
+        return used | {"score_fraud_proof": scores.challenge(self.challenger, found, finder, SALT).gas_used}
+
+    def _commitment(self, posting: Posting) -> bytes:
+        return evidence_commitment(self.challenger.address, posting, SALT)
 
     def claims(self) -> dict[str, int]:
         """For one channel: the node's first credit ever, and a later one in the same epoch."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from incentives.chain import Contract, Sent
 from incentives.epochs import Clocks, Evidence, build, epochs_added
-from incentives.score_challenges import Case
+from incentives.score_challenges import NO_SALT, Case, evidence_commitment
 from incentives.score_tree import NO_POSTING, Posting, ScoreTable
 from incentives.signing import Signer
+from sharding.hashing import keccak256
 from tests.conftest import ask
-from tests.contracts.world import EPOCH, FOREVER, Refusal, World, deploy_lenient, dev, hot, shipped
+from tests.contracts.world import EPOCH, FOREVER, ZERO, Refusal, World, deploy_lenient, dev, hot, shipped
 from verification.addresses import Address
 
 CLOCKS = Clocks(epoch=EPOCH, exclusive=50, posting=150, activation=70, response=60, half_life=5_600)
@@ -18,6 +19,9 @@ CAPACITY, BOND, REWARD = 5, 1_000, 500
 OWNERS = tuple(dev(index) for index in (1, 2, 3, 4))
 STAKES = (300, 500, 700, 900)
 DEMANDER, STRANGER = dev(5), dev(9)
+UNPAID = (ZERO, NO_SALT)
+"""The end of a challenge's arguments where nobody gets the fee."""
+SALT = keccak256(b"salt")
 GAS = 3_000_000
 """Enough for every function; given where a transaction has to be mined at a given second."""
 
@@ -127,6 +131,12 @@ class Play:
         self.base, self.before = posting, table
         self.mine_at(posting.posted_at + CLOCKS.activation)
         return posting
+
+    def commit(self, finder: Signer, posting: Posting, salt: bytes = SALT) -> tuple[Address, bytes]:
+        """What a finder who has committed, and waited, adds to a challenge's arguments."""
+        self.scored.send(finder, "commit", evidence_commitment(finder.address, posting, salt))
+        self.mine_at(self.scored.world.chain.head().timestamp + 1)
+        return finder.address, salt
 
     def case(self, posting: Posting) -> Case:
         honest = self.honest(posting.epoch)

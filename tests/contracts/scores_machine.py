@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from incentives.chain import Contract
 from incentives.errors import Reverted
-from incentives.score_challenges import find_challenge
+from incentives.score_challenges import evidence_commitment, find_challenge
 from incentives.score_tree import ScoreTable
 from incentives.signing import Signer
 from tests.conftest import ask
 from tests.contracts.evidence_world import STRANGER, EvidenceWorld
 from tests.contracts.lies import LIES, SMOOTH
-from tests.contracts.score_world import BOND, CLOCKS
+from tests.contracts.score_world import BOND, CLOCKS, SALT, UNPAID
 from tests.contracts.scores_model import DEMANDED, POSTED, SHOWN, Standing, drawn
 from tests.contracts.scores_plays import (
     CHALLENGER,
@@ -99,23 +99,25 @@ class RootsMachine(Machine):
                 self.showing(one, one.table.rows, STRANGER)
         elif one.state == DEMANDED:
             if self.now >= self.model.bonds.get(one.epoch, ("", 0))[1]:
-                self.scores(
-                    self.model.expire(self.now, one, CHALLENGER.address), CHALLENGER, "expire", one.posting.words
-                )
+                self.scores(self.model.expire(self.now, one), STRANGER, "expire", one.posting.words)
         else:
             self.refute(one)
 
     def refute(self, one: Standing) -> None:
-        """As the challenger's own code finds it."""
+        """As the challenger's own code finds it. Of every other root without a finder, so that nobody has to commit."""
         found = find_challenge(case_of(self.model, one), one.table if one.state == SHOWN else None)
         assert found is not None
         if found.function == "demand":
             assert one.state == POSTED
             self.demanding(one, CHALLENGER)
             return
-        refusal = self.model.challenge(self.now, one, True, CHALLENGER.address)
+        finder, end = None, UNPAID
+        if one.epoch % 2:
+            finder, end = CHALLENGER.address, (CHALLENGER.address, SALT)
+            self.scores("", CHALLENGER, "commit", evidence_commitment(finder, one.posting, SALT))
+        refusal = self.model.challenge(self.now, one, True, finder)
         assert refusal == ""
-        self.scores(refusal, CHALLENGER, found.function, *found.arguments)
+        self.scores(refusal, STRANGER, found.function, *found.words(*end))
 
     def act(self, refusal: str, *call: Any) -> None:
         """A refusal is asked for in its second, so that every edge is sharp."""
@@ -210,7 +212,7 @@ class RootsMachine(Machine):
         elif act == "show":
             self.showing(one, one.table.rows if by_liar else self.model.due(one).rows, who)
         elif act == "expire":
-            self.scores(self.model.expire(self.now, one, who.address), who, "expire", one.posting.words)
+            self.scores(self.model.expire(self.now, one), who, "expire", one.posting.words)
         elif act == "recover":
             self.scores(self.model.recover(self.now, one.epoch), who, "recover", one.epoch)
         else:
@@ -237,13 +239,14 @@ class RootsMachine(Machine):
         self.scores(refusal, who, "show", one.posting.words, rows)
 
     def accuse(self, back: int, kind: str, i: int, j: int, who: Signer) -> None:
-        """Whatever is shown of a sound root, nothing is wrong with it."""
+        """Whatever is shown of a sound root, nothing is wrong with it. The liar wants a fee and has not committed to anything."""
         one = self.last(back) if self.model.posted else None
         found = accusation(self.model, one, kind, i, j) if one else None
         if one and found:
             fn, words, wrong = found
             assert not (wrong and one.is_sound and self.model.is_open(self.now, one))
-            self.scores(self.model.challenge(self.now, one, wrong, who.address), who, fn, *words)
+            finder, end = (LIAR.address, (LIAR.address, SALT)) if who is LIAR else (None, UNPAID)
+            self.scores(self.model.challenge(self.now, one, wrong, finder, ripe=False), who, fn, *words, *end)
 
     def withdraw(self, who: Signer) -> None:
         self.moved[who.address] += self.model.credits[who.address]

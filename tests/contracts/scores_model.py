@@ -46,6 +46,8 @@ class Model:
     posted: list[Standing] = field(default_factory=list)
     bonds: dict[int, tuple[Address, int]] = field(default_factory=dict)
     """By epoch: who demanded leaves, and until when they have to be shown."""
+    demanders: dict[int, Address] = field(default_factory=dict)
+    """By epoch, also when the bond is back: who has the fee if they are not shown."""
     credits: Counter[str] = field(default_factory=Counter)
     fees: Counter[str] = field(default_factory=Counter)
     """What slashes owe to finders and to the grave."""
@@ -138,7 +140,7 @@ class Model:
         if one.state != POSTED or now >= one.active_at:
             return "TooLate"
         self._release(one.epoch)
-        self.bonds[one.epoch] = who, now + CLOCKS.response
+        self.bonds[one.epoch], self.demanders[one.epoch] = (who, now + CLOCKS.response), who
         self.held += BOND
         one.state = DEMANDED
         return ""
@@ -158,7 +160,7 @@ class Model:
         if self.root_of(rows, one.epoch) != (one.posting.root, one.posting.total):
             return "LeavesForeign"
         one.state, one.active_at = SHOWN, now + CLOCKS.activation
-        del self.bonds[one.epoch]
+        del self.bonds[one.epoch], self.demanders[one.epoch]
         self.credits[who] += BOND
         return ""
 
@@ -168,12 +170,12 @@ class Model:
         keys = [address_bytes(leaf.node) for leaf in shown.leaves]
         return (shown.root, shown.total) if keys == sorted(set(keys)) else (bytes(32), 0)
 
-    def expire(self, now: int, one: Standing, who: Address) -> str:
+    def expire(self, now: int, one: Standing) -> str:
         if not self.stands(one) or one.state != DEMANDED:
             return "NotDemanded" if self.stands(one) else "PostingUnknown"
         if now < self._deadline(one.epoch):
             return "DeadlineAhead"
-        self._reject(one, who)
+        self._reject(one, self.demanders[one.epoch])
         return ""
 
     def recover(self, now: int, epoch: int) -> str:
@@ -182,16 +184,18 @@ class Model:
         self._release(epoch)
         return ""
 
-    def challenge(self, now: int, one: Standing, wrong: bool, who: Address) -> str:
-        """`wrong`: what is shown is a lie."""
+    def challenge(self, now: int, one: Standing, wrong: bool, finder: Address | None = None, ripe: bool = True) -> str:
+        """`wrong`: what is shown is a lie. `ripe`: the finder, if there is one, has committed to it."""
         if not self.stands(one):
             return "PostingUnknown"
         if not self.is_open(now, one) or not wrong:
             return "NothingWrong" if self.is_open(now, one) else "TooLate"
-        self._reject(one, who)
+        if finder and not ripe:
+            return "CommitmentNotRipe"
+        self._reject(one, finder)
         return ""
 
-    def _reject(self, one: Standing, finder: Address) -> None:
+    def _reject(self, one: Standing, finder: Address | None) -> None:
         one.state = REJECTED
         self.slash(one.posting.poster, WHOLE, finder)
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from incentives.score_challenges import Challenge, find_challenge
+from incentives.score_challenges import Challenge, evidence_commitment, find_challenge
 from incentives.score_tree import EDGE, NO_POSTING, Gap, Leaf, Posting, Proven, ScoreTable, drawn_ticket
 from incentives.scores import ONE, Masses
 from incentives.signing import Signer
 from sharding.merkle import merkle_proof, merkle_root
 from tests.conftest import ask
-from tests.contracts.score_world import DEMANDER, OWNERS, STRANGER, Play, changed
+from tests.contracts.score_world import DEMANDER, OWNERS, SALT, STRANGER, UNPAID, Play, changed
 from tests.contracts.world import MIN_STAKE, dev, hot
 
 FIRST, SECOND, THIRD, FOURTH = OWNERS
+THIEF = dev(6)
 NOTHING_WRONG = ("NothingWrong", ())
 
 
@@ -45,16 +46,20 @@ def _lied(play: Play, table: ScoreTable, **post: Any) -> Posting:
 
 
 def _reject(play: Play, posting: Posting, challenge: Challenge) -> None:
-    """The poster loses all stake, the root never counts."""
+    """The poster loses all stake, the root never counts. A thief without a commitment of its own is refused, whatever it copies."""
     world = play.scored.world
     poster = next(owner for owner in OWNERS if owner.address == posting.poster)
     before = world.stake(poster)[0]
-    logs = play.scored.send(STRANGER, challenge.function, *challenge.arguments).logs
+    thief = evidence_commitment(THIEF.address, posting, SALT)
+    paid = play.commit(STRANGER, posting)
+    stolen = play.scored.refusal(THIEF, challenge.function, *challenge.words(THIEF.address, SALT))
+    assert stolen == ("CommitmentNotRipe", (thief, 0))
+    logs = play.scored.send(THIEF, challenge.function, *challenge.words(*paid)).logs
     assert [dict(log.args) for log in logs if log.name == "EpochRejected"] == [
         {"epoch": posting.epoch, "poster": posting.poster, "finder": STRANGER.address, "burnt": before}
     ]
     assert world.stake(poster)[0] == 0
-    again = play.scored.refusal(STRANGER, challenge.function, *challenge.arguments)
+    again = play.scored.refusal(STRANGER, challenge.function, *challenge.words())
     assert again == ("PostingUnknown", (posting.epoch,))
 
 
@@ -166,7 +171,7 @@ def test_two_leaves_that_no_table_holds_are_shown_in_either_order(settled: Play)
         posting = _lied(settled, lying)
         for one, other in ((0, 1), (1, 0)):
             arguments = posting.words, *lying.proven(one).words, *lying.proven(other).words
-            settled.scored.view("challengeOrder", *arguments)
+            settled.scored.view("challengeOrder", *arguments, *UNPAID)
         assert ask(settled.scored.world.url, "evm_revert", taken) is True
 
 
@@ -213,7 +218,7 @@ def test_a_node_whose_tickets_went_to_a_neighbour_was_left_out(settled: Play, in
     lying = ScoreTable(tuple(rest))
     posting = _lied(settled, lying)
     arguments = posting.words, gone.node, lying.gap(gone.node).words
-    settled.scored.view("challengeOmission", *arguments)
+    settled.scored.view("challengeOmission", *arguments, *UNPAID)
     found = find_challenge(settled.case(posting), lying)
     assert found is not None
     assert found.function == "challengeLeaf"
@@ -257,7 +262,7 @@ def test_the_drawn_node_may_post_at_once_and_the_others_later(settled: Play, dra
     assert settled.before is not None
     holder = settled.before.holder(drawn_ticket(settled.base, posting.epoch))
     arguments = posting.words, settled.base.words, *holder.words
-    assert settled.scored.refusal(STRANGER, "challengeDraw", *arguments) == NOTHING_WRONG
+    assert settled.scored.refusal(STRANGER, "challengeDraw", *arguments, *UNPAID) == NOTHING_WRONG
 
 
 def test_a_leaf_that_was_not_drawn_proves_nothing(settled: Play) -> None:
@@ -270,7 +275,7 @@ def test_a_leaf_that_was_not_drawn_proves_nothing(settled: Play) -> None:
             proven = settled.before.find(leaf.node)
             assert proven is not None
             arguments = posting.words, settled.base.words, *proven.words
-            assert settled.scored.refusal(STRANGER, "challengeDraw", *arguments) == NOTHING_WRONG
+            assert settled.scored.refusal(STRANGER, "challengeDraw", *arguments, *UNPAID) == NOTHING_WRONG
 
 
 def test_a_sound_root_withstands_every_challenge(settled: Play) -> None:
@@ -280,19 +285,19 @@ def test_a_sound_root_withstands_every_challenge(settled: Play) -> None:
     posting = _lied(settled, honest)
     refusal = settled.scored.refusal
     assert find_challenge(settled.case(posting), honest) is None
-    assert refusal(STRANGER, "challengeTotal", posting.words) == NOTHING_WRONG
+    assert refusal(STRANGER, "challengeTotal", posting.words, *UNPAID) == NOTHING_WRONG
     for i, leaf in enumerate(honest.leaves):
         old = before.gap(leaf.node).words
         arguments = posting.words, *honest.proven(i).words, settled.base.words, old
-        assert refusal(STRANGER, "challengeLeaf", *arguments) == NOTHING_WRONG
+        assert refusal(STRANGER, "challengeLeaf", *arguments, *UNPAID) == NOTHING_WRONG
         for j in range(len(honest.leaves)):
             pair = *honest.proven(i).words, *honest.proven(j).words
-            assert refusal(STRANGER, "challengeOrder", posting.words, *pair) == NOTHING_WRONG
+            assert refusal(STRANGER, "challengeOrder", posting.words, *pair, *UNPAID) == NOTHING_WRONG
         omission = posting.words, leaf.node, honest.gap(leaf.node).words
-        assert refusal(STRANGER, "challengeOmission", *omission) == NOTHING_WRONG
+        assert refusal(STRANGER, "challengeOmission", *omission, *UNPAID) == NOTHING_WRONG
     for node in (hot("nobody").address, hot("somebody").address, dev(8).address):
         omission = posting.words, node, honest.gap(node).words
-        assert refusal(STRANGER, "challengeOmission", *omission) == NOTHING_WRONG
+        assert refusal(STRANGER, "challengeOmission", *omission, *UNPAID) == NOTHING_WRONG
     assert settled.scored.world.stake(FIRST)[0] == 300
 
 
@@ -310,7 +315,7 @@ def test_a_gap_with_room_excludes_nobody(settled: Play) -> None:
         Gap(honest.proven(1), honest.proven(2)),
         Gap(high, low),
     ):
-        refusal = settled.scored.refusal(STRANGER, "challengeOmission", posting.words, middle, gap.words)
+        refusal = settled.scored.refusal(STRANGER, "challengeOmission", posting.words, middle, gap.words, *UNPAID)
         assert refusal == NOTHING_WRONG
 
 
@@ -325,21 +330,21 @@ def test_a_proof_against_another_leaf_does_not_count(settled: Play) -> None:
     invalid = ("LeafInvalid", (first.leaf.node,))
     old = before.gap(first.leaf.node).words
     for words in ((better, list(first.proof)), (first.leaf.words, list(second.proof)), (first.leaf.words, [])):
-        assert refusal(STRANGER, "challengeLeaf", posting.words, *words, base.words, old) == invalid
-        assert refusal(STRANGER, "challengeOrder", posting.words, *words, *second.words) == invalid
-        assert refusal(STRANGER, "challengeOrder", posting.words, *second.words, *words) == invalid
+        assert refusal(STRANGER, "challengeLeaf", posting.words, *words, base.words, old, *UNPAID) == invalid
+        assert refusal(STRANGER, "challengeOrder", posting.words, *words, *second.words, *UNPAID) == invalid
+        assert refusal(STRANGER, "challengeOrder", posting.words, *second.words, *words, *UNPAID) == invalid
     leaf = honest.find(FIRST.address)
     assert leaf is not None
     wrong_old = before.gap(SECOND.address).words
-    refused = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, base.words, wrong_old)
+    refused = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, base.words, wrong_old, *UNPAID)
     assert refused[0] == "LeafInvalid"
     forged = Gap(Proven(replace(leaf.leaf, qos=0), leaf.proof)).words
-    refused = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, base.words, forged)
+    refused = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, base.words, forged, *UNPAID)
     assert refused[0] == "LeafInvalid"
-    foreign = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, NO_POSTING.words, Gap().words)
+    foreign = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, NO_POSTING.words, Gap().words, *UNPAID)
     assert foreign == ("BaseForeign", (base.epoch,))
     other_base = replace(base, total=base.total + 1)
-    foreign = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, other_base.words, old)
+    foreign = refusal(STRANGER, "challengeLeaf", posting.words, *leaf.words, other_base.words, old, *UNPAID)
     assert foreign == ("PostingUnknown", (base.epoch,))
 
 
@@ -353,7 +358,7 @@ def test_an_inner_node_cannot_pass_for_a_leaf(settled: Play) -> None:
     fake = replace(honest.leaves[0], node=dev(8).address)
     for proof in ([inner], shorter, [inner, posting.root], [posting.root]):
         refused = settled.scored.refusal(
-            STRANGER, "challengeOrder", posting.words, fake.words, proof, fake.words, proof
+            STRANGER, "challengeOrder", posting.words, fake.words, proof, fake.words, proof, *UNPAID
         )
         assert refused == ("LeafInvalid", (fake.node,))
     assert merkle_root(hashes) == posting.root
@@ -369,9 +374,9 @@ def test_the_first_root_of_all_continues_nothing(play: Play) -> None:
     posting = play.post(epoch, honest, after=1)
     refusal = play.scored.refusal
     arguments = posting.words, *honest.proven(0).words, NO_POSTING.words, Gap().words
-    assert refusal(STRANGER, "challengeLeaf", *arguments) == NOTHING_WRONG
+    assert refusal(STRANGER, "challengeLeaf", *arguments, *UNPAID) == NOTHING_WRONG
     draw = posting.words, NO_POSTING.words, *honest.proven(0).words
-    assert refusal(STRANGER, "challengeDraw", *draw) == NOTHING_WRONG
+    assert refusal(STRANGER, "challengeDraw", *draw, *UNPAID) == NOTHING_WRONG
     play.scored.world.send(STRANGER, play.scored.world.court, "record", epoch, FIRST.address, 2 * ONE, 1, 0)
     play.evidence[epoch][FIRST.address] = replace(play.evidence[epoch][FIRST.address], credit=2 * ONE)
     challenge = find_challenge(play.case(posting), honest)
@@ -388,9 +393,9 @@ def test_a_root_that_counts_cannot_be_challenged_any_more(settled: Play) -> None
     assert challenge is not None
     active = posting.posted_at + 70
     settled.mine_at(active - 1)
-    settled.scored.view(challenge.function, *challenge.arguments)
+    settled.scored.view(challenge.function, *challenge.words())
     settled.mine_at(active)
-    late = settled.scored.refusal(STRANGER, challenge.function, *challenge.arguments)
+    late = settled.scored.refusal(STRANGER, challenge.function, *challenge.words())
     assert late == ("TooLate", (posting.epoch,))
 
 
@@ -402,7 +407,7 @@ def test_a_poster_without_stake_is_still_overruled(settled: Play) -> None:
     world.send(STRANGER, world.court, "slash", FIRST.address, 10_000)
     challenge = find_challenge(settled.case(posting), lying)
     assert challenge is not None
-    logs = settled.scored.send(STRANGER, challenge.function, *challenge.arguments).logs
+    logs = settled.scored.send(STRANGER, challenge.function, *challenge.words()).logs
     assert next(log for log in logs if log.name == "EpochRejected").args["burnt"] == 0
 
 
@@ -414,7 +419,7 @@ def test_leaving_is_no_escape_from_a_posted_root(settled: Play) -> None:
     world.send(FIRST, world.stakes, "exit", 300)
     challenge = find_challenge(settled.case(posting), lying)
     assert challenge is not None
-    logs = settled.scored.send(STRANGER, challenge.function, *challenge.arguments).logs
+    logs = settled.scored.send(STRANGER, challenge.function, *challenge.words()).logs
     assert next(log for log in logs if log.name == "EpochRejected").args["burnt"] == 300
     assert world.stake(FIRST)[2] == 0
 
@@ -429,12 +434,12 @@ def test_stake_that_changes_after_the_epoch_frames_nobody(settled: Play) -> None
     world.send(STRANGER, world.court, "slash", THIRD.address, 5_000)
     settled.scored.send(STRANGER, "enrol", THIRD.address)
     assert settled.before is not None
-    assert settled.scored.refusal(STRANGER, "challengeTotal", posting.words) == NOTHING_WRONG
+    assert settled.scored.refusal(STRANGER, "challengeTotal", posting.words, *UNPAID) == NOTHING_WRONG
     for owner in (SECOND, THIRD):
         leaf = honest.find(owner.address)
         assert leaf is not None
         arguments = posting.words, *leaf.words, settled.base.words, settled.before.gap(owner.address).words
-        assert settled.scored.refusal(STRANGER, "challengeLeaf", *arguments) == NOTHING_WRONG
+        assert settled.scored.refusal(STRANGER, "challengeLeaf", *arguments, *UNPAID) == NOTHING_WRONG
 
 
 def _spoilt(table: ScoreTable, dice: random.Random) -> ScoreTable:

@@ -66,17 +66,19 @@ def test_demanded_leaves_are_shown_by_anybody_who_knows_them(ended: Play) -> Non
 
 
 def test_leaves_that_are_not_shown_in_time_void_the_root(ended: Play) -> None:
-    """The poster is slashed at the deadline, not before; the demander has the bond back."""
+    """The poster is slashed at the deadline, not before; the demander has the bond back, and the fee, whoever calls."""
     posting, table = _post(ended)
     deadline = _demand(ended, posting)
     assert _at(ended, deadline - 2, STRANGER, "expire", posting.words) == ("DeadlineAhead", (deadline,))
     assert _at(ended, deadline, SHOWER, "show", posting.words, table.rows) == ("TooLate", (posting.epoch,))
     world = ended.scored.world
-    grave, finder = (world.view(world.stakes, "owedTo", account) for account in (GRAVE, STRANGER.address))
+    accounts = GRAVE, DEMANDER.address, STRANGER.address
+    owed = [world.view(world.stakes, "owedTo", account) for account in accounts]
     logs = ended.scored.send(STRANGER, "expire", posting.words).logs
-    assert [(log.name, log.args["burnt"]) for log in logs if log.name == "EpochRejected"] == [("EpochRejected", 300)]
-    assert world.view(world.stakes, "owedTo", GRAVE) == grave + 210
-    assert world.view(world.stakes, "owedTo", STRANGER.address) == finder + 90
+    (rejected,) = [log.args for log in logs if log.name == "EpochRejected"]
+    assert (rejected["finder"], rejected["burnt"]) == (DEMANDER.address, 300)
+    paid = [world.view(world.stakes, "owedTo", account) for account in accounts]
+    assert [after - before for before, after in zip(owed, paid, strict=True)] == [210, 90, 0]
     ended.scored.send(STRANGER, "recover", posting.epoch)
     assert ended.scored.view("creditOf", DEMANDER.address) == BOND
     assert ended.scored.refusal(STRANGER, "recover", posting.epoch) == ("NotDemanded", (posting.epoch,))
@@ -105,8 +107,11 @@ def test_a_bond_is_given_back_however_late(ended: Play) -> None:
     ended.mine_at(ended.end(posting.epoch + 20))
     ended.scored.send(STRANGER, "recover", posting.epoch)
     assert ended.scored.view("creditOf", DEMANDER.address) == BOND
+    assert ended.scored.refusal(STRANGER, "recover", posting.epoch) == ("NotDemanded", (posting.epoch,))
     ended.scored.send(STRANGER, "expire", posting.words)
     assert ended.scored.view("creditOf", DEMANDER.address) == BOND
+    stakes = ended.scored.world.stakes
+    assert ended.scored.world.view(stakes, "owedTo", DEMANDER.address) == 90
 
 
 def test_leaves_are_demanded_once_and_only_while_the_root_waits(ended: Play) -> None:
@@ -176,7 +181,7 @@ def test_a_root_over_hidden_leaves_cannot_be_shown(ended: Play) -> None:
         if who is FIRST:
             found = find_challenge(ended.case(posting), table)
             assert found is not None
-            ended.scored.send(STRANGER, found.function, *found.arguments)
+            ended.scored.send(STRANGER, found.function, *found.words())
     ended.mine_at(deadline)
     ended.scored.send(STRANGER, "expire", posting.words)
     assert ended.scored.world.stake(SECOND)[0] == 0
@@ -191,7 +196,7 @@ def test_a_liar_who_shows_his_leaves_is_caught_by_one_of_them(ended: Play) -> No
     challenge = find_challenge(ended.case(posting), shown)
     assert challenge is not None
     assert challenge.function == "challengeLeaf"
-    ended.scored.send(STRANGER, challenge.function, *challenge.arguments)
+    ended.scored.send(STRANGER, challenge.function, *challenge.words())
     assert ended.scored.view("creditOf", FIRST.address) == BOND  # paid for the truth about the lie
     assert ended.scored.world.stake(FIRST)[0] == 0
 
@@ -202,7 +207,7 @@ def test_a_challenge_need_not_wait_for_demanded_leaves(ended: Play) -> None:
     _demand(ended, posting)
     challenge = find_challenge(ended.case(posting), table)
     assert challenge is not None
-    ended.scored.send(STRANGER, challenge.function, *challenge.arguments)
+    ended.scored.send(STRANGER, challenge.function, *challenge.words())
     again = ended.post(posting.epoch, ended.honest(posting.epoch), SECOND, after=100)
     _demand(ended, again)
     assert ended.scored.view("creditOf", DEMANDER.address) == BOND
@@ -217,8 +222,8 @@ def test_a_demanded_root_is_open_to_challenges_until_the_epoch_ends(ended: Play)
     assert challenge is not None
     end = ended.end(posting.epoch + 1)
     ended.mine_at(end - 1)
-    ended.scored.view(challenge.function, *challenge.arguments)
-    assert _at(ended, end, STRANGER, challenge.function, *challenge.arguments) == ("TooLate", (posting.epoch,))
+    ended.scored.view(challenge.function, *challenge.words())
+    assert _at(ended, end, STRANGER, challenge.function, *challenge.words()) == ("TooLate", (posting.epoch,))
 
 
 def test_a_bond_that_cannot_be_paid_demands_nothing(ended: Play) -> None:

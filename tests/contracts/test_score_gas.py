@@ -91,8 +91,8 @@ def test_a_wrong_leaf_among_a_hundred_is_cheap_to_prove(play: Play, name: str) -
     case = Case(posting, honest, play.end(epoch), CLOCKS, NO_POSTING, None)
     challenge = find_challenge(case, lying)
     assert challenge is not None
-    sent = play.scored.send(STRANGER, challenge.function, *challenge.arguments)
-    _check({name: sent.gas_used})
+    words = challenge.words(*play.commit(STRANGER, posting))
+    _check({name: play.scored.send(STRANGER, challenge.function, *words).gas_used})
 
 
 @pytest.fixture

@@ -199,8 +199,8 @@ class ScoresMachine(RootsMachine):
     def compare_bond(self, number: int) -> None:
         """Of the last three roots: who has one for its leaves."""
         for one in self.model.posted[-1 - number : len(self.model.posted) - number]:
-            known = self.model.bonds.get(one.epoch, (ZERO, 0))
-            assert self.view(self.on.scores, "demandOf", one.epoch) == [*known]
+            demander, deadline = self.model.demanders.get(one.epoch, ZERO), self.model.bonds.get(one.epoch, ("", 0))[1]
+            assert self.view(self.on.scores, "demandOf", one.epoch) == [demander, deadline]
 
     def compare(self) -> None:
         """Every account."""

@@ -7,7 +7,7 @@ import pytest
 from incentives.score_tree import NO_POSTING, Posting, ScoreTable, drawn_ticket
 from incentives.scores import ONE
 from sharding.hashing import keccak256
-from tests.contracts.score_world import CLOCKS, OWNERS, STAKES, STRANGER, Play
+from tests.contracts.score_world import CLOCKS, OWNERS, STAKES, STRANGER, UNPAID, Play
 from tests.contracts.world import hot
 
 ROOT = keccak256(b"root")
@@ -116,8 +116,8 @@ def test_an_epoch_has_one_root(table: Play) -> None:
     epoch = _close(table)
     posting = table.post(epoch, table.honest(epoch), total=1)
     assert table.scored.refusal(SECOND, "post", epoch, ROOT, 1, SECOND.address) == ("EpochTaken", (epoch,))
-    table.scored.send(STRANGER, "challengeTotal", posting.words)
-    assert table.scored.refusal(STRANGER, "challengeTotal", posting.words) == ("PostingUnknown", (epoch,))
+    table.scored.send(STRANGER, "challengeTotal", posting.words, *UNPAID)
+    assert table.scored.refusal(STRANGER, "challengeTotal", posting.words, *UNPAID) == ("PostingUnknown", (epoch,))
     again = table.post(epoch, table.honest(epoch), SECOND, after=140)
     table.mine_at(again.posted_at + CLOCKS.activation)
     assert table.scored.view("isServing", again.words) is True
@@ -176,7 +176,7 @@ def test_a_root_continues_the_last_that_counts_at_any_distance(table: Play, dist
     for index, leaf in enumerate(honest.leaves):
         old_leaf = before.gap(leaf.node).words if before else ()
         arguments = posting.words, *honest.proven(index).words, old.words, old_leaf
-        assert table.scored.refusal(STRANGER, "challengeLeaf", *arguments) == ("NothingWrong", ())
+        assert table.scored.refusal(STRANGER, "challengeLeaf", *arguments, *UNPAID) == ("NothingWrong", ())
     third = honest.find(THIRD.address)
     assert third is not None
     assert (third.leaf.masses.a > 0) is (distance <= 8)

@@ -13,7 +13,7 @@ from incentives.score_tree import NO_POSTING, Gap, Leaf, Posting, Proven, ScoreT
 from incentives.scores import Masses
 from sharding.hashing import keccak256
 from tests.contracts.reverts import LEDGER
-from tests.contracts.score_world import BOND, CAPACITY, CLOCKS, OWNERS, STRANGER, Play, ScoreWorld
+from tests.contracts.score_world import BOND, CAPACITY, CLOCKS, OWNERS, STRANGER, UNPAID, Play, ScoreWorld
 from tests.contracts.world import FOREVER, UNBONDING, deploy_lenient, dev, double, hot, saying, shipped
 from verification.addresses import to_address
 
@@ -56,7 +56,7 @@ def test_no_kind_of_challenge_reaches_a_root_that_counts(posted: tuple[Play, Pos
     play, posting, table = posted
     play.mine_at(posting.posted_at + CLOCKS.activation)
     for fn, arguments in _calls(play, posting, table).items():
-        assert play.scored.refusal(STRANGER, fn, *arguments) == ("TooLate", (posting.epoch,)), fn
+        assert play.scored.refusal(STRANGER, fn, *arguments, *UNPAID) == ("TooLate", (posting.epoch,)), fn
 
 
 def test_no_kind_of_challenge_takes_an_endless_proof(posted: tuple[Play, Posting, ScoreTable]) -> None:
@@ -73,14 +73,14 @@ def test_no_kind_of_challenge_takes_an_endless_proof(posted: tuple[Play, Posting
             "challengeLeaf": (posting.words, leaf, proof, play.base.words, gap),
         }
         for fn, arguments in calls.items():
-            assert play.scored.refusal(STRANGER, fn, *arguments) == expected, fn
+            assert play.scored.refusal(STRANGER, fn, *arguments, *UNPAID) == expected, fn
 
 
 def test_a_drawn_leaf_is_of_the_root_that_is_continued(posted: tuple[Play, Posting, ScoreTable]) -> None:
     """Of no other one."""
     play, posting, _ = posted
     arguments = play.standing.proven(0).words
-    foreign = play.scored.refusal(STRANGER, "challengeDraw", posting.words, NO_POSTING.words, *arguments)
+    foreign = play.scored.refusal(STRANGER, "challengeDraw", posting.words, NO_POSTING.words, *arguments, *UNPAID)
     assert foreign == ("BaseForeign", (play.base.epoch,))
 
 
@@ -119,15 +119,15 @@ def test_after_the_last_epoch_nothing_is_judged_any_more(brief: tuple[Play, Cont
     play.mine_at(play.end(LAST_EPOCH))
     over = ("EpochsOver", ())
     gap = Gap(Proven(leaf)).words
-    calls: dict[str, tuple[Any, ...]] = {
+    challenges: dict[str, tuple[Any, ...]] = {
         "challengeTotal": (posting.words,),
         "challengeDraw": (posting.words, NO_POSTING.words, leaf.words, []),
         "challengeOrder": (posting.words, leaf.words, [], leaf.words, []),
         "challengeOmission": (posting.words, SECOND.address, gap),
         "challengeLeaf": (posting.words, leaf.words, [], NO_POSTING.words, gap),
-        "post": (LAST_EPOCH, ROOT, 1, FIRST.address),
-        "enrol": (FIRST.address,),
     }
+    calls = {fn: (*arguments, *UNPAID) for fn, arguments in challenges.items()}
+    calls |= {"post": (LAST_EPOCH, ROOT, 1, FIRST.address), "enrol": (FIRST.address,)}
     for fn, arguments in calls.items():
         assert play.scored.refusal(STRANGER, fn, *arguments) == over, fn
     with pytest.raises(Reverted, match="EpochsOver"):

@@ -4,11 +4,22 @@ import pytest
 
 from incentives.epochs import Evidence, build
 from incentives.errors import Reverted
-from incentives.reliability import Published, Reliability
-from incentives.score_challenges import Case, find_challenge
+from incentives.reliability import Demand, Published, Reliability
+from incentives.score_challenges import Case, evidence_commitment, find_challenge
 from incentives.score_tree import NO_POSTING, Posting, ScoreTable
 from incentives.scores import ONE, Masses
-from tests.contracts.score_world import BOND, CLOCKS, DEMANDER, OWNERS, REWARD, STRANGER, Play, changed, deploy_scores
+from tests.contracts.score_world import (
+    BOND,
+    CLOCKS,
+    DEMANDER,
+    OWNERS,
+    REWARD,
+    SALT,
+    STRANGER,
+    Play,
+    changed,
+    deploy_scores,
+)
 from tests.contracts.score_world import ScoreWorld as Scored
 from tests.contracts.world import deploy_world, dev
 
@@ -89,7 +100,15 @@ def test_a_lie_is_challenged_and_the_next_root_serves(play: Play) -> None:
     false = scores.post(FIRST, epoch, lying, FIRST.address)
     challenge = find_challenge(_case(scores, false, honest), lying)
     assert challenge is not None
-    scores.challenge(STRANGER, challenge)
+    commitment = evidence_commitment(STRANGER.address, false, SALT)
+    assert scores.committed_at(commitment) == 0
+    scores.commit(STRANGER, commitment)
+    since = scores.committed_at(commitment)
+    assert since == play.scored.world.chain.head().timestamp
+    play.mine_at(since + 1)
+    scores.challenge(SECOND, challenge, STRANGER.address, SALT)
+    assert scores.committed_at(commitment) == 0
+    assert play.scored.world.view(play.scored.world.stakes, "owedTo", STRANGER.address) > 0
     assert scores.serving() is None
     true = scores.post(SECOND, epoch, honest, SECOND.address)
     assert scores.postings() == [false, true]
@@ -112,6 +131,7 @@ def test_leaves_are_demanded_and_shown(play: Play) -> None:
     scores.expire(STRANGER, false)
     scores.recover(STRANGER, false.epoch)
     assert scores.credit_of(DEMANDER.address) == BOND
+    assert scores.demand_of(false.epoch) == Demand(DEMANDER.address, 0)
     assert scores.serving() is None
 
 
@@ -120,6 +140,8 @@ def test_what_is_shown_in_time_stands(play: Play) -> None:
     scores = _wrapper(play)
     epoch, honest = _ended(play, scores)
     posting = scores.post(FIRST, epoch, honest, FIRST.address)
+    assert scores.demand_of(epoch) is None
     play.scored.send(DEMANDER, "demand", posting.words)
     scores.show(STRANGER, posting, honest)
+    assert scores.demand_of(epoch) is None
     assert scores.credit_of(STRANGER.address) == BOND

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incentives.epochs import TESTNET_CLOCKS, Evidence, build
-from incentives.score_challenges import Case, find_challenge
+from incentives.score_challenges import Case, evidence_commitment, find_challenge
 from incentives.score_tree import Leaf, Posting, ScoreTable
 from incentives.scores import ONE, Masses
 from verification.addresses import Address, to_address
@@ -44,6 +44,7 @@ def test_leaves_that_nobody_knows_are_demanded() -> None:
         challenge = find_challenge(_case(lying), shown)
         assert challenge is not None
         assert (challenge.function, challenge.arguments) == ("demand", (_case(lying).posting.words,))
+        assert challenge.words(_address(1), bytes([1]) * 32) == challenge.arguments  # there is no fee
 
 
 def test_the_first_second_after_the_drawn_nodes_time_is_everybodys() -> None:
@@ -88,3 +89,16 @@ def test_no_change_of_any_leaves_goes_unnoticed(seed: int) -> None:
     lying = ScoreTable(tuple(leaves))
     challenge = find_challenge(_case(lying), lying)
     assert (challenge is None) is (lying.root == HONEST.root)
+
+
+def test_a_commitment_is_about_one_root_one_finder_and_one_salt() -> None:
+    """Whatever is changed, it is another one."""
+    posting, salt = _case(HONEST).posting, bytes(range(32))
+    others = [
+        evidence_commitment(_address(1), replace(posting, **{field: value}), salt)  # type: ignore[arg-type]
+        for field, value in (
+            ("epoch", 8), ("base", 5), ("posted_at", LATE + 1), ("poster", _address(4)), ("total", 1), ("root", salt),
+        )
+    ]  # fmt: skip
+    others += [evidence_commitment(_address(2), posting, salt), evidence_commitment(_address(1), posting, salt[::-1])]
+    assert len({*others, evidence_commitment(_address(1), posting, salt)}) == len(others) + 1

@@ -46,6 +46,9 @@ class DutyNode:
     def look(self) -> list[str]:
         return [done.act for done in self.duty.look()]
 
+    def look_if_new(self) -> list[str]:
+        return [done.act for done in self.duty.look_if_new()]
+
 
 @dataclass
 class DutyNet:
@@ -77,10 +80,10 @@ class DutyNet:
             self.restarted(place)
         return self
 
-    def restarted(self, place: int) -> DutyNode:
-        """The node's process begins anew, with what is on its disk."""
+    def restarted(self, place: int, clock: ChainClock | None = None) -> DutyNode:
+        """The node's process begins anew, with what is on its disk. Time passes by blocks only if there is no clock."""
         old = self.nodes[place]
-        duty = _duty(self.network, old.held, old.signer, old.owner)
+        duty = _duty(self.network, old.held, old.signer, old.owner, clock)
         self.nodes[place] = replace(old, duty=duty)
         return self.nodes[place]
 
@@ -102,9 +105,11 @@ class DutyNet:
         return held
 
 
-def _duty(network: Network, held: Held, signer: LocalSigner, owner: LocalSigner) -> EpochDuty:
+def _duty(
+    network: Network, held: Held, signer: LocalSigner, owner: LocalSigner, clock: ChainClock | None = None
+) -> EpochDuty:
     frozen = ChainClock(lambda: 0.0)
-    return EpochDuty(network, held, signer, owner.address, frozen)  # type: ignore[arg-type]
+    return EpochDuty(network, held, signer, owner.address, clock or frozen)  # type: ignore[arg-type]
 
 
 def bring_up(url: str, count: int = 3) -> DutyNet:

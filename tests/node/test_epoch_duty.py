@@ -1,14 +1,15 @@
 """The duty of nodes about scores: roots are posted and come to count, lies are caught, and nobody has to remember anything."""
 
+import logging
 from dataclasses import replace
 
 import pytest
 
 from incentives.chain import Web3Chain
 from incentives.chain_types import Contract, Event
-from incentives.errors import Reverted
+from incentives.errors import Reverted, TransactionRefused
 from incentives.payees import POOL_BPS
-from incentives.reliability import RootState
+from incentives.reliability import Reliability, RootState
 from incentives.score_tree import Posting, ScoreTable, drawn_ticket
 from incentives.scores import ONE as UNIT
 from incentives.scores import Masses
@@ -196,6 +197,7 @@ def test_a_liar_who_hides_the_leaves_is_slashed_and_the_next_root_counts(second:
     second.at(60, epoch)
     assert watchers[1].look()[:1] == ["expire"]
     assert second.stake(liar) == 0
+    assert [second.network.stakes.owed_to(node.signer.address) > 0 for node in watchers] == [True, False]
     for after in (100, 130, 160, 190):
         second.at(after, epoch)
         for node in watchers:
@@ -216,6 +218,8 @@ def test_a_liar_who_shows_the_leaves_is_caught_by_the_wrong_one(second: DutyNet)
     watchers = [node for node in second.nodes if node is not liar]
     assert watchers[0].look() == ["demand"]
     liar.duty.history.scores.show(liar.signer, posting, table)
+    assert watchers[1].look() == ["commit"]
+    second.at(SOON + 20, epoch)
     assert watchers[1].look() == ["challengeLeaf"]
     assert second.stake(liar) == 0
     assert epoch not in watchers[0].duty.history.refresh().standing
@@ -231,9 +235,133 @@ def test_who_posts_out_of_turn_is_caught_without_any_leaf(second: DutyNet) -> No
     drawn = _drawn(second)
     thief = next(node for node in second.nodes if node is not drawn)
     thief.duty.history.scores.post(thief.signer, second.epoch - 1, _honest(second, thief), thief.owner.address)
+    assert drawn.look() == ["commit"]
+    second.at(SOON + 20, second.epoch - 1)
     assert drawn.look() == ["challengeDraw"]
     assert second.stake(thief) == 0
     assert drawn.look()[:1] == ["post"]
+
+
+@pytest.fixture
+def robbed(second: DutyNet) -> tuple[DutyNet, DutyNode, DutyNode]:
+    """The right root, too early, by another node than the drawn one, who knows it and is the only one to look; and the thief."""
+    drawn = _drawn(second)
+    thief = next(node for node in second.nodes if node is not drawn)
+    thief.duty.history.scores.post(thief.signer, second.epoch - 1, _honest(second, thief), thief.owner.address)
+    return second, drawn, thief
+
+
+TOO_LATE = SOON + CLOCKS.activation - 20
+"""Less is left than a commitment needs: two looks and some time for transactions."""
+
+
+def _paid(net: DutyNet, node: DutyNode) -> bool:
+    return net.network.stakes.owed_to(node.signer.address) > 0
+
+
+def test_a_finder_commits_waits_for_a_later_block_and_is_paid(robbed: tuple[DutyNet, DutyNode, DutyNode]) -> None:
+    """Once the commitment is there it is used, however little time is left."""
+    net, drawn, thief = robbed
+    assert [drawn.look() for _ in range(3)] == [["commit"], [], []]
+    assert net.stake(thief) > 0
+    net.at(TOO_LATE, net.epoch - 1)
+    assert drawn.look() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, drawn)) == (0, True)
+
+
+def test_with_too_little_time_a_lie_is_proven_at_once_for_nobodys_fee(
+    robbed: tuple[DutyNet, DutyNode, DutyNode],
+) -> None:
+    """No lie comes to count because somebody wants to be paid."""
+    net, drawn, thief = robbed
+    net.at(TOO_LATE, net.epoch - 1)
+    assert drawn.look() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, drawn)) == (0, False)
+
+
+def test_where_the_chain_stands_still_a_finder_does_not_wait_too_long(
+    robbed: tuple[DutyNet, DutyNode, DutyNode],
+) -> None:
+    """No look is spared while a commitment gets old; where no block is younger than it, nobody is paid."""
+    net, drawn, thief = robbed
+    passed = [0.0]
+    drawn = net.restarted(net.nodes.index(drawn), ChainClock(lambda: passed[0]))
+    assert [drawn.look_if_new() for _ in range(3)] == [["commit"], [], []]
+    passed[0] = CLOCKS.activation - 20.0
+    assert drawn.look_if_new() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, drawn)) == (0, False)
+
+
+def test_a_node_that_starts_again_commits_anew(robbed: tuple[DutyNet, DutyNode, DutyNode]) -> None:
+    """What it had committed to is lost with its salt; it is paid all the same."""
+    net, drawn, thief = robbed
+    assert drawn.look() == ["commit"]
+    again = net.restarted(net.nodes.index(drawn))
+    assert again.look() == ["commit"]
+    net.at(SOON + 20, net.epoch - 1)
+    assert again.look() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, again)) == (0, True)
+
+
+def test_a_commitment_that_cannot_be_made_saves_no_liar(
+    robbed: tuple[DutyNet, DutyNode, DutyNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried a few times, and then there is the proof without it."""
+    net, drawn, thief = robbed
+    tries: list[bytes] = []
+
+    def commit(_: Reliability, __: object, commitment: bytes) -> None:
+        tries.append(commitment)
+        raise TransactionRefused(-32000, "insufficient funds")
+
+    monkeypatch.setattr(Reliability, "commit", commit)
+    assert [drawn.look() for _ in range(MAX_TRIES + 2)] == [[]] * (MAX_TRIES + 2)
+    assert (len(tries), len(set(tries))) == (MAX_TRIES, 1)
+    net.at(TOO_LATE, net.epoch - 1)
+    assert drawn.look() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, drawn)) == (0, False)
+
+
+def test_a_commitment_that_the_chain_does_not_know_saves_no_liar(
+    robbed: tuple[DutyNet, DutyNode, DutyNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too old, or its block was taken back: the proof goes out without it in the same look."""
+    net, drawn, thief = robbed
+    monkeypatch.setattr(Reliability, "committed_at", lambda *_: 1)
+    assert drawn.look() == ["challengeDraw"]
+    assert (net.stake(thief), _paid(net, drawn)) == (0, False)
+
+
+def test_what_is_wrong_with_a_paid_proof_itself_is_said(
+    robbed: tuple[DutyNet, DutyNode, DutyNode], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not sent a second time without the finder."""
+    net, drawn, _ = robbed
+    caplog.set_level(logging.INFO)
+    assert drawn.look() == ["commit"]
+    net.at(SOON + 20, net.epoch - 1)
+    sent: list[tuple[object, ...]] = []
+
+    def challenge(_: Reliability, *words: object) -> None:
+        sent.append(words)
+        raise Reverted("NothingWrong", ())
+
+    monkeypatch.setattr(Reliability, "challenge", challenge)
+    assert drawn.look() == []
+    assert len(sent) == 1
+    assert "challengeDraw: " in caplog.text
+
+
+def test_a_bond_that_is_back_already_saves_no_liar(second: DutyNet) -> None:
+    """Whoever had it given back: at the next look the root falls, and the fee is still the demander's."""
+    liar, epoch = _drawn(second), second.epoch - 1
+    _lying(second, liar)
+    watchers = [node for node in second.nodes if node is not liar]
+    assert watchers[0].look() == ["demand"]
+    second.at(60, epoch)
+    liar.duty.history.scores.recover(liar.signer, epoch)
+    assert "expire" in watchers[1].look()
+    assert (second.stake(liar), _paid(second, watchers[0]), _paid(second, watchers[1])) == (0, True, False)
 
 
 def test_demanded_leaves_are_shown(second: DutyNet) -> None:

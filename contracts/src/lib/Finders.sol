@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 /// @title Who found a fault first, without saying beforehand what it is
 /// @notice Commit to the hash of your address and the evidence; bring the evidence in a later block. Whoever copies it
 /// from there has no commitment that is old enough.
-/// @dev A commitment hides what it is about as long as the evidence holds roots that nobody else knows.
+/// @dev A commitment hides what it is about as long as the evidence holds roots, or a salt, that nobody else knows.
 abstract contract Finders {
     /// @dev Long enough for a congested chain; so that a finder does not sit on what it knows.
     uint256 private constant LIFE = 1 days;
