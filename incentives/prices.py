@@ -7,8 +7,8 @@ share comes on top of what the stages ask.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from incentives.errors import PriceError
-from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, payees_for
+from incentives.errors import PayeesError, PriceError
+from incentives.payees import MAX_PAYEES, POOL_BPS, WHOLE_BPS, Payee, payees_for
 from sharding.span import Span, is_cover
 from verification.addresses import Address
 
@@ -108,5 +108,9 @@ def route_price(stages: Sequence[StagePrice], num_blocks: int) -> RoutePrice:
 
 def route_payees(stages: Sequence[StagePrice], num_blocks: int, pool: Address) -> tuple[Payee, ...]:
     """Split a route's price: payee i is stage i, the last one the audit pool. Raises: SpanError, PriceError, PayeesError."""
+    if len(stages) >= MAX_PAYEES:
+        raise PayeesError(
+            f"{len(stages)} stages: {MAX_PAYEES - 1} can share a channel with the audit pool; use fewer stages"
+        )
     weights = [(stage.node, stage_price(stage, num_blocks)) for stage in stages]
     return (*payees_for(weights, STAGES_BPS), Payee(pool, POOL_BPS))

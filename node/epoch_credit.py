@@ -43,21 +43,19 @@ class EpochCredit:
             self._claimed_in = epoch
 
     def _collect(self) -> Iterator[Act]:
-        """The audit pool's shares, where they are together what posters are paid for a root, for whoever posts."""
+        """The audit pool's richest shares, where one transaction of them is what posters are paid for a root, for whoever posts."""
         channels, enough = self._network.channels, max(1, self._network.deployment.params.scores.reward)
-        shares, amount = list[PotShare](), 0
+        found = list[tuple[int, PotShare]]()
         for held in {each.key.payees: each for each in self._ledger.all_held()}.values():
             payees = parse_payees(held.payees)
-            found = {
-                i: channels.collectable(payees, i) for i, each in enumerate(payees) if each.node == self._work.pool
-            }
-            if ripe := tuple(index for index, part in found.items() if part):
-                shares.append(PotShare(payees, ripe))
-                amount += sum(found.values())
-        if amount >= enough:
-            for at in range(0, len(shares), MAX_CLAIMS):
-                part = shares[at : at + MAX_CLAIMS]
-                yield Act("collect", partial(channels.collect_many, self._signer, self._work.pool, part))
+            pools = [index for index, each in enumerate(payees) if each.node == self._work.pool]
+            parts = {index: channels.collectable(payees, index) for index in pools}
+            ripe = tuple(index for index, part in parts.items() if part)
+            found.append((sum(parts.values()), PotShare(payees, ripe)))
+        richest = sorted(found, key=lambda each: -each[0])[:MAX_CLAIMS]  # crumbs are not worth their gas
+        if sum(amount for amount, _ in richest) >= enough:
+            shares = [share for amount, share in richest if amount]
+            yield Act("collect", partial(channels.collect_many, self._signer, self._work.pool, shares))
 
     def _claim(self, held: HeldChannel) -> Claim | None:
         """What can be claimed for a channel, if anything."""

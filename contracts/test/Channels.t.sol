@@ -65,16 +65,16 @@ contract ChannelsTest is Suite {
     function test_wiring_that_cannot_work_is_refused() public {
         string memory name = "Channels.sol:Channels";
         bytes memory missing = abi.encodeWithSelector(Transfers.TokenMissing.selector, stranger);
-        unbuilt(name, abi.encode(stranger, CLOSE_DELAY, MATURITY, verdicts), missing);
+        unbuilt(name, abi.encode(stranger, CLOSE_DELAY, MATURITY, verdicts, POOL), missing);
         uint40[2] memory times = [0, uint40(365 days + 1)];
         for (uint256 i = 0; i < 2; ++i) {
             bytes memory invalid = abi.encodeWithSelector(ChannelTerms.CloseDelayInvalid.selector, times[i]);
-            unbuilt(name, abi.encode(token, times[i], MATURITY, verdicts), invalid);
+            unbuilt(name, abi.encode(token, times[i], MATURITY, verdicts, POOL), invalid);
             invalid = abi.encodeWithSelector(ChannelTerms.MaturityInvalid.selector, times[i]);
-            unbuilt(name, abi.encode(token, CLOSE_DELAY, times[i], verdicts), invalid);
+            unbuilt(name, abi.encode(token, CLOSE_DELAY, times[i], verdicts, POOL), invalid);
         }
         bytes memory nobody = abi.encodeWithSelector(ChannelTerms.CourtMissing.selector, stranger);
-        unbuilt(name, abi.encode(token, CLOSE_DELAY, MATURITY, stranger), nobody);
+        unbuilt(name, abi.encode(token, CLOSE_DELAY, MATURITY, stranger, POOL), nobody);
         new Channels(IToken(address(token)), 365 days, 365 days, verdicts, POOL);
     }
 

@@ -290,6 +290,13 @@ def test_a_rule_that_gives_nothing_or_everything_is_not_built(known: EvidenceWor
     assert _unfinished(known, unit=unit, cap=cap) == ("CreditInvalid", (unit, cap))
 
 
+def test_an_evidence_for_channels_with_another_audit_pool_is_not_built(known: EvidenceWorld) -> None:
+    """Their routes would need the signature of a contract to be released, and another account would need none."""
+    channels = known.world.channels
+    assert known.world.view(channels, "pool") != known.scores.address
+    assert _unfinished(known, channels=channels.address) == ("SuiteForeign", (channels.address.lower(),))
+
+
 @pytest.mark.parametrize(("earlier", "longer"), [(1, 0), (0, 1)])
 def test_an_evidence_for_scores_that_count_other_epochs_is_not_built(
     known: EvidenceWorld, earlier: int, longer: int

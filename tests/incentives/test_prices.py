@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incentives.errors import PriceError
-from incentives.payees import POOL_BPS, WHOLE_BPS, Payee, share_of
+from incentives.errors import PayeesError, PriceError
+from incentives.payees import MAX_PAYEES, POOL_BPS, WHOLE_BPS, Payee, payee_words, share_of
 from incentives.prices import (
     MAX_ASK,
     RoutePrice,
@@ -174,3 +174,12 @@ def test_positions_of_other_stages_than_the_routes_have_no_price() -> None:
 def test_a_routes_price_knows_its_parts() -> None:
     """In the stages' order, with their pseudo-blocks."""
     assert route_price(stages((0, 2, 10), (2, 4, 20), (4, 6, 30)), 6).per_stage == (30, 40, 90)
+
+
+def test_the_pool_is_one_of_the_payees_that_a_channel_may_have() -> None:
+    """So a route has one stage less than that at most, and one more is refused where it is priced, not where it is paid."""
+    route = [StagePrice(NODES[i % 4], Span(i, i + 1), 5) for i in range(MAX_PAYEES - 1)]
+    assert len(payee_words(route_payees(route, len(route), POOL))) == MAX_PAYEES
+    route.append(StagePrice(NODES[0], Span(MAX_PAYEES - 1, MAX_PAYEES), 5))
+    with pytest.raises(PayeesError, match="fewer stages"):
+        route_payees(route, len(route), POOL)

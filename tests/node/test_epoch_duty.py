@@ -398,6 +398,20 @@ def test_the_pools_shares_are_collected_where_they_are_together_worth_a_reward(n
     assert reward <= token.balance_of(net.network.pool) - before < 2 * reward
 
 
+def test_what_is_next_to_nothing_is_not_collected_for_the_pool(net: DutyNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever pays crumbs by many different payees does not have a node burn its gas: the richest pots, in one transaction."""
+    monkeypatch.setattr("node.epoch_credit.MAX_CLAIMS", 2)
+    net.look()
+    node, reward, epoch = net.nodes[0], net.network.deployment.params.scores.reward, net.epoch
+    for crumb in range(3):
+        net.pay(node, 40, bytes([9, crumb]) + bytes(30), POOL_BPS + 10 + crumb)
+    net.pay(node, reward * 5_000 // POOL_BPS + 100)
+    net.pay(node, reward * 5_000 // POOL_BPS + 100, bytes([1]) * 32, POOL_BPS + 1)
+    net.at(-150, epoch + 2)
+    assert node.look().count("collect") == 1
+    assert net.network.token.balance_of(net.network.pool) >= reward
+
+
 def test_a_poster_is_paid_from_what_channels_pay_to_the_pool(second: DutyNet) -> None:
     """Once the pool's shares have been collected; before that it is refused, and not asked without end."""
     drawn, epoch = _drawn(second), second.epoch - 1
