@@ -43,7 +43,10 @@ class EpochCredit:
             self._claimed_in = epoch
 
     def _collect(self) -> Iterator[Act]:
-        """The audit pool's richest shares, where one transaction of them is what posters are paid for a root, for whoever posts."""
+        """The audit pool's richest shares, where one transaction of them is what posters are paid for a root, for whoever posts.
+
+        Anybody can make new pots with next to nothing in them: they must cost nobody gas.
+        """
         channels, enough = self._network.channels, max(1, self._network.deployment.params.scores.reward)
         found = list[tuple[int, PotShare]]()
         for held in {each.key.payees: each for each in self._ledger.all_held()}.values():
