@@ -76,9 +76,11 @@ class EpochDuty:
         self._clock = clock or ChainClock()
         self.history = ScoreHistory(network.chain, network.deployment)
         self._parts = (
-            EpochCredit(network, self.history, ledger, signer, owner),
             EpochRoots(network, self.history, signer, owner),
             EpochWatch(network, self.history, signer, owner),
+            EpochCredit(
+                network, self.history, ledger, signer, owner
+            ),  # last: it asks most, and what fails ends the look
         )
         self._tries: Counter[tuple[int, str]] = Counter()
         self._seen, self._spared = b"", 0
