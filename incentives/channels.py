@@ -204,6 +204,8 @@ class Channels:
     ) -> Sent:
         """Take back at once what no voucher has claimed, by the signatures of all payees in their order; the channel ends.
 
+        The audit pool signs nothing: `consents` are those of the others.
+
         Raises: PayeesError, InvalidSignature, Reverted.
         """
         signatures = [split_signature(consent) for consent in consents]

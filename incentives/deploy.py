@@ -202,7 +202,7 @@ def verify_wiring(chain: Chain, deployment: Deployment) -> None:
         *_scores_wiring(chain, deployment),
         ("Channels", "maturity", params.maturity_s),
         ("Channels", "court", deployment.court.address),
-        ("Channels", "pool", deployment.reliability.address),
+        ("Channels", "poolAccount", deployment.reliability.address),
     )
     for name, fn, value in expected:
         contract: Contract = deployment.contract(name)

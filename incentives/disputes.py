@@ -106,6 +106,15 @@ class Disputes(Bonded):
         kept = int.from_bytes(self._chain.call(self.contract, "keptOf", _name(challenger, number)), "big")
         return None if kept > CLOSED + MOST_BONDS else max(0, kept - CLOSED)
 
+    def bonded(self, challenger: Address, from_block: int = 0) -> dict[int, int]:
+        """All numbers of a challenger with which bonds lie, and how many: what `unbond` would bring back."""
+        events = self._chain.events(self.contract, "Challenged", from_block)
+        named = [divmod(int.from_bytes(event.args["id"], "big"), 2**96) for event in events]
+        own = int.from_bytes(address_bytes(challenger), "big")
+        numbers = dict.fromkeys(number for account, number in named if account == own)
+        found = {number: self.bonds_at(challenger, number) or 0 for number in numbers}
+        return {number: bonds for number, bonds in found.items() if bonds}
+
     def unbond(self, sender: Signer, number: int) -> Sent:
         """Bring the bonds that lie with a number of the sender's to its funds: only from there can they be withdrawn.
 

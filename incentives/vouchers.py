@@ -68,7 +68,7 @@ class SignedVoucher:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What each payee signs to let the payer have the rest of a channel at once.
+    """What each payee but the audit pool signs to let the payer have the rest of a channel at once.
 
     Whoever signs it must take no voucher for the channel until the deadline has passed or something was settled: until
     then the payer can end the channel, and with it every voucher that is not settled.

@@ -74,9 +74,11 @@ class EpochDuty:
         self.history = ScoreHistory(network.chain, network.deployment)
         self._watch = EpochWatch(network, self.history, signer, owner)
         self._parts = (
-            EpochCredit(network, self.history, ledger, signer, owner),
             EpochRoots(network, self.history, signer, owner),
             self._watch,
+            EpochCredit(
+                network, self.history, ledger, signer, owner
+            ),  # last: it asks most, and what fails ends the look
         )
         self._tries: Counter[tuple[int, str]] = Counter()
         self._seen, self._spared = b"", 0

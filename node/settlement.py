@@ -18,6 +18,7 @@ from incentives.errors import ChainError, Reverted
 from incentives.payees import Payee, parse_payees, payees_hash
 from incentives.signing import Signer
 from incentives.vouchers import SignedVoucher
+from node.batches import batches
 from node.ledger import HeldChannel, Ledger
 from node.network import Network
 from node.transactions import Wishes
@@ -103,14 +104,15 @@ class Settlement:
         """
         held = self._ledger.all_held()
         done: list[Settled] = []
-        for vouchers in _batches([due for each in held for due in self._try(self._to_settle, each, at_once)]):
+        for vouchers in _alike([due for each in held for due in self._try(self._to_settle, each, at_once)]):
             done += self._settle(vouchers)
         places: list[_Place] = []
         for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
             for index in each.indexes:
                 places += self._try(self._to_collect, each, index, at_once)
         for node in dict.fromkeys(place.payees[place.index].node for place in places):
-            for batch in _batches([place for place in places if place.payees[place.index].node == node]):
+            own = (place for place in places if place.payees[place.index].node == node)
+            for batch in batches(own, MAX_BATCH, lambda place: len(place.payees)):
                 done += self._collect(node, batch)
         return done
 
@@ -204,8 +206,9 @@ def _wish(kind: str, parts: Sequence[str]) -> str:
     return f"{kind}-{parts[0]}" if len(parts) == 1 else f"{kind}-{keccak256(' '.join(parts).encode()).hex()}"
 
 
-def _batches(items: Sequence[T]) -> list[Sequence[T]]:
-    return [items[at : at + MAX_BATCH] for at in range(0, len(items), MAX_BATCH)]
+def _alike(vouchers: Sequence[_Voucher]) -> list[Sequence[_Voucher]]:
+    """All of one size: a voucher names its payees by their hash."""
+    return batches(vouchers, MAX_BATCH, lambda _: 0)
 
 
 def _shared(kind: str, sent: Sent, parts: Sequence[_Voucher | _Place]) -> list[Settled]:

@@ -17,7 +17,7 @@ pytest.register_assert_rewrite("tests.node.link", "tests.node.transport_contract
 ON_ONE_CHAIN = frozenset({
     "test_deploy", "test_demands", "test_descent_clocks", "test_descents", "test_disputes", "test_epoch_duty", "test_evidence",
     "test_judge", "test_judge_bounds", "test_jury", "test_jury_appeals", "test_jury_attacks", "test_jury_gas", "test_jury_refusals",
-    "test_jury_voting", "test_models", "test_product_judge", "test_score_challenges", "test_score_demands",
+    "test_jury_voting", "test_models", "test_product_judge", "test_raw_calldata", "test_score_challenges", "test_score_demands",
     "test_score_refusals", "test_score_table",
 })  # fmt: skip
 """Files of contract tests that need the embedded chain only where there is no anvil, which is ten times as fast. What is played

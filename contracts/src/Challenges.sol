@@ -184,7 +184,8 @@ abstract contract Challenges is Finders, Descent {
         Stand memory stand;
         stand.player = key;
         (stand.turn, stand.deadline) = (asks ? Turn.Asked : Turn.Open, deadline);
-        enter(id, aboutOf(keccak256(abi.encode(facts)), bytes32(0)), stand, bondsOf(stand.turn));
+        bytes32 matter = keccak256(abi.encode(facts)); // matterOf, of what lies in memory
+        enter(id, aboutOf(matter, bytes32(0)), stand, bondsOf(stand.turn));
         emit Challenged(id, nodeIn(facts.where), facts.receipt, facts.where, key, asks, deadline);
     }
 
@@ -216,6 +217,7 @@ abstract contract Challenges is Finders, Descent {
         return _stakes.nodeOf(signer);
     }
 
+    /// @dev At most Docket's MOST_BONDS: with a third one a dispute that is over would look like an open one.
     function bondsOf(Turn turn) private pure returns (uint16) {
         return turn == Turn.Open || turn == Turn.Answered ? 1 : 2;
     }

@@ -201,7 +201,7 @@ contract Channels is Refunds {
     }
 
     /// @notice The payee that is not asked for its consent to a release.
-    function pool() external view returns (address) {
+    function poolAccount() external view returns (address) {
         return _pool;
     }
 

@@ -15,6 +15,7 @@ import {Scores} from "./lib/Scores.sol";
 interface ISettled {
     function channelId(ChannelKey calldata key) external view returns (bytes32);
     function channel(bytes32 id) external view returns (uint96 locked, uint96 settled, uint40 closesAt);
+    function poolAccount() external view returns (address);
 }
 
 /// @dev A channel, and the words behind the hash of its payees.
@@ -97,7 +98,8 @@ contract Evidence is Epochs, IEvidence {
         if (theirs.genesis != _genesis || theirs.epoch != _epochLength) revert SuiteForeign(address(pool));
         if (pool.evidence() != address(this)) revert SuiteForeign(address(pool));
         if (court_.arbiters().reliability != address(pool)) revert SuiteForeign(address(court_));
-        if (address(channels_).code.length == 0) revert SuiteForeign(address(channels_));
+        bool isPaid = address(channels_).code.length != 0 && channels_.poolAccount() == address(pool);
+        if (!isPaid) revert SuiteForeign(address(channels_));
         if (unit_ == 0 || cap_ == 0) revert CreditInvalid(unit_, cap_);
         (_court, _stakes, _channels) = (court_, Stakes(court_.stakes()), channels_);
         (_pool, _unit, _cap) = (address(pool), unit_, cap_);

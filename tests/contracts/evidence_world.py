@@ -13,8 +13,10 @@ from tests.conftest import ask
 from tests.contracts.score_world import BOND as DEMAND_BOND
 from tests.contracts.score_world import CAPACITY, CLOCKS
 from tests.contracts.world import (
+    CLOSE_DELAY,
     EPOCH,
     FOREVER,
+    MATURITY,
     MAX_FEE,
     MIN_STAKE,
     UNBONDING,
@@ -89,19 +91,23 @@ def _words(claims: Sequence[tuple[ChannelKey, list[bytes]]]) -> list[Any]:
 
 
 def deploy_evidence(world: World, cap: int = CAP) -> EvidenceWorld:
-    """The channels are those of the world: nothing in them points to the rest."""
+    """With channels of its own, whose audit pool the scores are; they listen to the court of the world."""
     chain = world.chain
-    court_at, scores_at, evidence_at = next_addresses(chain, 3, after=1)
+    court_at, scores_at, evidence_at = next_addresses(chain, 3, after=2)
+    terms = CLOSE_DELAY, MATURITY, world.verdicts.address, scores_at
+    channels = chain.deploy(dev(0), shipped("Channels"), world.token.address, *terms).contract
     arguments = world.token.address, court_at, MIN_STAKE, UNBONDING, MAX_FEE
     stakes = chain.deploy(dev(0), shipped("Stakes"), *arguments).contract
     genesis = chain.head().timestamp
     arbiters = DISPUTES.address, JURY.address, scores_at, DISPUTES.address
     court = chain.deploy(dev(0), shipped("Court"), stakes.address, arbiters, (genesis, EPOCH)).contract
-    terms = CLOCKS.words, genesis, CAPACITY, DEMAND_BOND, 500
-    scores = chain.deploy(dev(0), shipped("Reliability"), stakes.address, court_at, evidence_at, *terms).contract
-    arguments = court_at, world.channels.address, scores_at, UNIT, cap
+    rules = CLOCKS.words, genesis, CAPACITY, DEMAND_BOND, 500
+    scores = chain.deploy(dev(0), shipped("Reliability"), stakes.address, court_at, evidence_at, *rules).contract
+    arguments = court_at, channels.address, scores_at, UNIT, cap
     evidence = chain.deploy(dev(0), shipped("Evidence"), *arguments).contract
-    made = EvidenceWorld(replace(world, stakes=stakes, court=court), scores, evidence)
+    made = EvidenceWorld(replace(world, stakes=stakes, court=court, channels=channels), scores, evidence)
+    for payer in map(dev, range(1, 6)):
+        world.send(payer, world.token, "approve", channels.address, FOREVER)
     for owner in (NODE, OTHER):
         world.send(owner, world.token, "approve", stakes.address, FOREVER)
         made.world.join(owner, hot(owner.address), 1_000)

@@ -81,6 +81,7 @@ from tests.contracts.world import (
     MATURITY,
     MIN_STAKE,
     PEER,
+    POOL,
     ZERO,
     World,
     deploy_judged,
@@ -112,7 +113,7 @@ def _proof(world: World) -> tuple[Any, ...]:
 def test_what_one_suite_was_promised_is_nothing_to_its_twin(world: World) -> None:
     """The same code over the same token on the same chain: consents, vouchers and receipts stay where they belong."""
     stakes, court, *_ = deploy_judged(world.chain, world.token)
-    terms = world.token.address, CLOSE_DELAY, MATURITY, world.verdicts.address
+    terms = world.token.address, CLOSE_DELAY, MATURITY, world.verdicts.address, POOL
     channels = world.chain.deploy(dev(0), load_artifact("Channels"), *terms).contract
     twin = replace(world, stakes=stakes, court=court, channels=channels)
     for spender in (stakes, channels):

@@ -118,5 +118,7 @@ def test_the_numbers_of_open_disputes_are_not_free(world: World) -> None:
     fight.act(STRANGER, "close")
     assert disputes.is_free(CHALLENGER.address, 5)
     assert disputes.bonds_at(CHALLENGER.address, 5) == 1
+    assert disputes.bonded(CHALLENGER.address) == {5: 1}
+    assert disputes.bonded(OWNER.address) == {}
     (event,) = disputes.unbond(CHALLENGER, 5).logs
     assert (event.name, event.args["bonds"], disputes.bonds_at(CHALLENGER.address, 5)) == ("Unbonded", 1, 0)

@@ -26,6 +26,7 @@ from tests.contracts.evidence_world import (
 from tests.contracts.score_world import CAPACITY, CLOCKS
 from tests.contracts.world import (
     ARBITERS,
+    CLOSE_DELAY,
     EPOCH,
     MATURITY,
     MAX_FEE,
@@ -291,9 +292,9 @@ def test_a_rule_that_gives_nothing_or_everything_is_not_built(known: EvidenceWor
 
 
 def test_an_evidence_for_channels_with_another_audit_pool_is_not_built(known: EvidenceWorld) -> None:
-    """Their routes would need the signature of a contract to be released, and another account would need none."""
+    """Those of another suite: their routes would need the signature of a contract to be released."""
     channels = known.world.channels
-    assert known.world.view(channels, "pool") != known.scores.address
+    assert known.world.view(channels, "poolAccount") == known.scores.address
     assert _unfinished(known, channels=channels.address) == ("SuiteForeign", (channels.address.lower(),))
 
 
@@ -315,15 +316,17 @@ def test_an_evidence_for_scores_that_count_other_epochs_is_not_built(
 def _unfinished(known: EvidenceWorld, **changes: Any) -> tuple[str, tuple[Any, ...]]:
     """A suite whose last contract is refused."""
     world, chain = known.world, known.world.chain
-    court_at, scores_at, evidence_at = next_addresses(chain, 3, after=1)
+    court_at, scores_at, evidence_at = next_addresses(chain, 3, after=2)
+    terms = CLOSE_DELAY, MATURITY, world.verdicts.address, scores_at
+    channels = chain.deploy(dev(0), shipped("Channels"), world.token.address, *terms).contract
     arguments = world.token.address, court_at, MIN_STAKE, UNBONDING, MAX_FEE
     stakes = chain.deploy(dev(0), shipped("Stakes"), *arguments).contract
     genesis = chain.head().timestamp
     arbiters = DISPUTES.address, DISPUTES.address, scores_at, DISPUTES.address
     chain.deploy(dev(0), shipped("Court"), stakes.address, arbiters, (genesis, EPOCH))
-    terms = CLOCKS.words, genesis, CAPACITY, 1, 0
-    chain.deploy(dev(0), shipped("Reliability"), stakes.address, court_at, evidence_at, *terms)
-    right = {"channels": world.channels.address, "unit": UNIT, "cap": CAP} | changes
+    rules = CLOCKS.words, genesis, CAPACITY, 1, 0
+    chain.deploy(dev(0), shipped("Reliability"), stakes.address, court_at, evidence_at, *rules)
+    right = {"channels": channels.address, "unit": UNIT, "cap": CAP} | changes
     return _refused(known, "Evidence", court_at, right["channels"], scores_at, right["unit"], right["cap"])
 
 

@@ -14,6 +14,7 @@ from tests.contracts.world import (
     MATURITY,
     MIN_STAKE,
     PEER,
+    POOL,
     UNBONDING,
     ZERO,
     World,
@@ -37,7 +38,7 @@ def odd_world(deployed: World) -> World:
     chain = deployed.chain
     token = chain.deploy(dev(0), double("OddToken")).contract
     stakes, court = deploy_lenient(chain, token)
-    terms = CLOSE_DELAY, MATURITY, deployed.verdicts.address
+    terms = CLOSE_DELAY, MATURITY, deployed.verdicts.address, POOL
     channels = chain.deploy(dev(0), load_artifact("Channels"), token.address, *terms).contract
     world = replace(deployed, token=token, stakes=stakes, court=court, channels=channels)
     world.send(dev(0), token, "mint", OWNER.address, 10**9)

@@ -19,6 +19,7 @@ from tests.contracts.world import (
     MAX_FEE,
     MIN_STAKE,
     PEER,
+    POOL,
     UNBONDING,
     ZERO,
     World,
@@ -67,14 +68,14 @@ def test_channels_and_courts_that_could_not_work_are_not_deployed(world: World) 
     channels, limit = load_artifact("Channels"), 365 * 86_400
     missing = ("TokenMissing", (STRANGER.address.lower(),))
     token, court = world.token.address, world.court.address
-    assert _deployment(world, channels, STRANGER.address, CLOSE_DELAY, MATURITY, court) == missing
+    assert _deployment(world, channels, STRANGER.address, CLOSE_DELAY, MATURITY, court, POOL) == missing
     for time in (0, limit + 1):
-        assert _deployment(world, channels, token, time, MATURITY, court) == ("CloseDelayInvalid", (time,))
-        assert _deployment(world, channels, token, CLOSE_DELAY, time, court) == ("MaturityInvalid", (time,))
+        assert _deployment(world, channels, token, time, MATURITY, court, POOL) == ("CloseDelayInvalid", (time,))
+        assert _deployment(world, channels, token, CLOSE_DELAY, time, court, POOL) == ("MaturityInvalid", (time,))
     for nobody in (ZERO, STRANGER.address):
-        refused = _deployment(world, channels, token, CLOSE_DELAY, MATURITY, nobody)
+        refused = _deployment(world, channels, token, CLOSE_DELAY, MATURITY, nobody, POOL)
         assert refused == ("CourtMissing", (nobody.lower(),))
-    world.chain.deploy(dev(0), channels, token, limit, limit, court)
+    world.chain.deploy(dev(0), channels, token, limit, limit, court, POOL)
     foreign = ("StakesForeign", (world.stakes.address.lower(),))
     arbiters, calendar = world.view(world.court, "arbiters"), world.view(world.court, "calendar")
     assert _deployment(world, load_artifact("Court"), world.stakes.address, arbiters, calendar) == foreign
@@ -137,7 +138,7 @@ def taxed(deployed: World) -> Iterator[World]:
     stakes = chain.deploy(
         dev(0), load_artifact("Stakes"), token.address, OWNER.address, MIN_STAKE, UNBONDING, 0
     ).contract
-    terms = CLOSE_DELAY, MATURITY, deployed.verdicts.address
+    terms = CLOSE_DELAY, MATURITY, deployed.verdicts.address, POOL
     channels = chain.deploy(dev(0), load_artifact("Channels"), token.address, *terms).contract
     world = replace(deployed, token=token, stakes=stakes, channels=channels)
     world.send(dev(0), token, "mint", OWNER.address, 10_000)

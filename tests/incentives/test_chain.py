@@ -161,7 +161,7 @@ def test_a_contract_is_created_with_its_arguments(suite: Suite) -> None:
 def test_constructors_that_refuse_and_arguments_that_do_not_fit_are_told_apart(suite: Suite) -> None:
     """A Reverted with its name, a CallMismatch."""
     with pytest.raises(Reverted, match="TokenMissing"):
-        suite.chain.deploy(PAYER, load_artifact("Channels"), PENNILESS.address, 5, 5, PENNILESS.address)
+        suite.chain.deploy(PAYER, load_artifact("Channels"), PENNILESS.address, 5, 5, *[PENNILESS.address] * 2)
     with pytest.raises(CallMismatch, match="constructor"):
         suite.chain.deploy(PAYER, load_artifact("Channels"), 5)
 

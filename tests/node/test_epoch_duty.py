@@ -7,13 +7,15 @@ import pytest
 
 from incentives.chain import Web3Chain
 from incentives.chain_types import Contract, Event
-from incentives.errors import Reverted, TransactionRefused
-from incentives.payees import POOL_BPS
+from incentives.errors import ChainUnavailable, Reverted, TransactionRefused
+from incentives.evidence import WorkEvidence
+from incentives.payees import POOL_BPS, WHOLE_BPS, share_of
 from incentives.reliability import Reliability, RootState
 from incentives.score_tree import Posting, ScoreTable, drawn_ticket
 from incentives.scores import ONE as UNIT
-from incentives.scores import Masses
+from incentives.scores import Masses, credit_of
 from incentives.units import ONE
+from node.epoch_credit import EpochCredit
 from node.epoch_duty import MAX_TRIES, ChainClock
 from node.money_view import pay_owner
 from tests.incentives.suite import PEER
@@ -410,6 +412,57 @@ def test_what_is_next_to_nothing_is_not_collected_for_the_pool(net: DutyNet, mon
     net.at(-150, epoch + 2)
     assert node.look().count("collect") == 1
     assert net.network.token.balance_of(net.network.pool) >= reward
+
+
+def test_payments_of_next_to_nothing_keep_no_node_from_its_credit(
+    net: DutyNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come first on the disk, and more of them than what is tried: none is claimed, and what is worth it is."""
+    monkeypatch.setattr("node.epoch_credit.MAX_CLAIMS", 2)
+    net.look()
+    node = net.nodes[0]
+    for number in range(2 * MAX_TRIES + 1):
+        net.pay(node, 2, number.to_bytes(32, "big"))
+    epoch = net.epoch
+    net.pay(node, ONE, bytes([255]) * 32)
+    net.at(-150, epoch)
+    assert node.look().count("claim") == 1
+    node.duty.history.refresh()
+    rule = net.network.deployment.params.scores.rule
+    fee = share_of(ONE, WHOLE_BPS - POOL_BPS)
+    expected = credit_of(fee, rule.fee_unit, rule.cap)
+    assert node.duty.history.now.evidence[epoch][node.owner.address].credit == expected > 0
+
+
+def test_what_is_past_a_payers_cap_waits_for_the_next_epoch(net: DutyNet) -> None:
+    """It would give nothing now, whatever it has cost the payer."""
+    net.look()
+    node, rule = net.nodes[0], net.network.deployment.params.scores.rule
+    full = rule.fee_unit * (rule.cap // UNIT) * 2
+    claimed = [net.pay(node, full, bytes([number]) * 32) for number in (1, 2)]
+    work = WorkEvidence(net.network.chain, net.network.deployment)
+    epoch = net.epoch
+    for done in (1, 2):
+        net.at(-150, epoch)
+        assert node.look().count("claim") == 1
+        assert [work.counted(each.channel, node.owner.address).settled for each in claimed].count(full) == done
+        epoch += 1
+        net.at(1, epoch - 1)
+
+
+def test_a_node_that_cannot_read_its_own_affairs_still_looks_at_roots(
+    second: DutyNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roots have to be posted and leaves to be shown in time: nothing that fails may come before."""
+    drawn, epoch = _drawn(second), second.epoch - 1
+
+    def fails(*_: object) -> None:
+        raise ChainUnavailable("http://chain.test", "429 too many requests")
+
+    monkeypatch.setattr(EpochCredit, "due", fails)
+    with pytest.raises(ChainUnavailable):
+        drawn.duty.look()
+    assert drawn.duty.history.scores.ring(epoch).state is RootState.POSTED
 
 
 def test_a_poster_is_paid_from_what_channels_pay_to_the_pool(second: DutyNet) -> None:

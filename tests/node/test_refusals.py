@@ -60,6 +60,7 @@ CHAIN_ERRORS: list[money.ChainError] = [
     money.TransactionLost(HASH, 5.0, SECRET),
     money.CallMismatch("Channels.settle", SECRET),
     money.UnexpectedAnswer(SECRET, "not JSON"),
+    money.OtherNodes(HASH, HASH, HASH),
 ]
 ELSEWHERE = {
     # Roots and branches without an instance of their own.

@@ -110,9 +110,9 @@ def test_a_target_that_refuses_is_a_reset_and_the_next_connection_works() -> Non
     with socket.socket() as later:
         later.bind((HOST, 0))
         with DelayProxy(port_of(later), 0.0) as proxy:
-            early = socket.create_connection((HOST, proxy.listen_port), PATIENCE)
-            with early, pytest.raises(ConnectionResetError):
-                early.recv(1)
+            early = (HOST, proxy.listen_port), PATIENCE
+            with pytest.raises(ConnectionResetError), socket.create_connection(*early) as near:  # or while it connects
+                near.recv(1)
             later.listen()
             later.settimeout(PATIENCE)
             with connected(proxy, later) as (near, far):

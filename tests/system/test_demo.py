@@ -166,6 +166,11 @@ def _assert_every_coin(result: dict[str, Any]) -> None:
     assert events.count("Collected") == 4 + 1, "each stage, and somebody for the audit pool"
 
 
+def hears_interrupts() -> None:
+    """Shells start what runs in their background deaf to SIGINT, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_demo_leaves_no_process(marked: dict[str, str], number: signal.Signals) -> None:
     """However the demo dies while its nodes come up, they and the chain die with it."""
@@ -176,6 +181,7 @@ def test_an_interrupted_demo_leaves_no_process(marked: dict[str, str], number: s
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hears_interrupts,
     )
     deadline = time.monotonic() + 60
     while len(processes_of(marked["TALLY_TEST_MARKER"])) < 6 and time.monotonic() < deadline:
