@@ -41,7 +41,7 @@ def deploy_nodes(world: World) -> EvidenceWorld:
     for who in (CHALLENGER, LIAR):
         world.send(who, world.token, "approve", made.scores.address, FOREVER)
     for payer in PAYERS:
-        world.channel(payer, KEY, words_of(made), LOCKED)
+        made.world.channel(payer, KEY, words_of(made), LOCKED)
     return made
 
 
