@@ -42,10 +42,10 @@ def test_a_root_counts_after_its_activation_and_not_a_second_before(table: Play)
     posting = table.post(epoch, posted)
     leaf = posted.find(FIRST.address)
     assert leaf is not None
-    table.mine_at(posting.posted_at + CLOCKS.activation - 1)
+    table.at(posting.posted_at + CLOCKS.activation - 1)  # of the block that refuses: clocks run on between blocks
+    assert table.scored.refusal(STRANGER, "scoreOf", posting.words, *leaf.words)[0] == "EpochInactive"
     view = table.scored.view
     assert view("isServing", posting.words) is False
-    assert table.scored.refusal(STRANGER, "scoreOf", posting.words, *leaf.words)[0] == "EpochInactive"
     table.mine_at(posting.posted_at + CLOCKS.activation)
     assert view("isServing", posting.words) is True
     assert view("scoreOf", posting.words, *leaf.words) == [leaf.leaf.masses.published, 9_000]
