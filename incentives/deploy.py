@@ -160,7 +160,7 @@ def _scores_wiring(chain: Chain, deployment: Deployment) -> tuple[tuple[str, str
     reliability = deployment.contract("Reliability")
     genesis, count = chain.call(reliability, "times")[0], chain.call(reliability, "enrolled")[0]
     calendar, clocks = (genesis, params.clocks.epoch), params.clocks.words
-    suite = deployment.court.address, deployment.channels.address, deployment.reliability.address, POOL_BPS
+    suite = deployment.court.address, deployment.channels.address, deployment.pool, POOL_BPS
     return (
         ("Court", "calendar", calendar),
         ("Evidence", "calendar", calendar),
@@ -202,7 +202,7 @@ def verify_wiring(chain: Chain, deployment: Deployment) -> None:
         *_scores_wiring(chain, deployment),
         ("Channels", "maturity", params.maturity_s),
         ("Channels", "court", deployment.court.address),
-        ("Channels", "poolAccount", deployment.reliability.address),
+        ("Channels", "poolAccount", deployment.pool),
     )
     for name, fn, value in expected:
         contract: Contract = deployment.contract(name)

@@ -125,6 +125,11 @@ class Deployment:
     evidence: ContractRecord
     params: SuiteParams
 
+    @property
+    def pool(self) -> Address:
+        """The audit pool: Reliability, which pays posters from its share of every route."""
+        return self.reliability.address
+
     def record(self, name: str) -> ContractRecord:
         """The record of the contract with that name in its source."""
         record: ContractRecord = getattr(self, name.lower())

@@ -48,7 +48,7 @@ class WorkEvidence:
     def __init__(self, chain: Chain, deployment: Deployment) -> None:
         self._chain, self.contract = chain, deployment.contract("Evidence")
         self._court = deployment.contract("Court")
-        self.pool: Address = deployment.reliability.address
+        self.pool: Address = deployment.pool
         """The audit pool, which a channel has to pay."""
 
     def claim(self, sender: Signer, node: Address, claims: Sequence[Claim]) -> Sent:

@@ -52,18 +52,17 @@ class EpochCredit:
         Payments of next to nothing must neither have a node burn gas nor fill the batches before those that are worth something.
         """
         rule, found, paid = self._network.deployment.params.scores.rule, list[Claim](), Counter[Address]()
-        fees = [(self._fee(held), held) for held in self._ledger.all_held()]
-        for fee, held in sorted(fees, key=lambda each: -each[0]):
-            payer = held.key.payer
+        fees = [(self._fee(held, claim := Claim(held.key, held.payees)), claim) for held in self._ledger.all_held()]
+        for fee, claim in sorted(fees, key=lambda each: -each[0]):
+            payer = claim.key.payer
             before = credit_of(paid[payer], rule.fee_unit, rule.cap)
             if credit_of(paid[payer] + fee, rule.fee_unit, rule.cap) - before >= LEAST_CREDIT:
-                found.append(Claim(held.key, held.payees))
+                found.append(claim)
                 paid[payer] += fee
         return found
 
-    def _fee(self, held: HeldChannel) -> int:
+    def _fee(self, held: HeldChannel, claim: Claim) -> int:
         """What was settled to the node on a channel, and can be claimed."""
-        claim = Claim(held.key, held.payees)
         if held.key.payer == self._owner or claim.share_of(self._work.pool) < POOL_BPS:
             return 0
         counted = self._work.counted(held.channel, self._owner)

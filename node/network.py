@@ -38,7 +38,7 @@ class Network:
     @property
     def pool(self) -> Address:
         """The audit pool, which has a share of every route."""
-        return self.deployment.reliability.address
+        return self.deployment.pool
 
 
 def connect(

@@ -186,7 +186,7 @@ def paper_network() -> Network:
     clock, hello = PaperClock(), Domain(CHAIN_ID, _address("Stakes"))
     channels = PaperChannels(clock=clock)
     return fake_network(
-        channels, chain=clock, deployment=deployment, pool=deployment.reliability.address,
+        channels, chain=clock, deployment=deployment, pool=deployment.pool,
         stakes=PaperStakes(clock, hello), money_domain=channels.domain,
         hello_domain=hello, route_domain=Domain(CHAIN_ID, _address("Court")),
     )  # fmt: skip

@@ -94,7 +94,7 @@ class DutyNet:
         """A client's channel with the node and the audit pool, of which so much is settled."""
         channels = self.network.channels
         shares = [Payee(node.owner.address, 10_000 - pool)]
-        shares += [Payee(self.network.deployment.reliability.address, pool)] if pool else []
+        shares += [Payee(self.network.pool, pool)] if pool else []
         payees = tuple(shares)
         key = ChannelKey(CLIENT.address, CLIENT.address, payees_hash(payees), salt)
         channels.deposit_and_open(CLIENT, key, amount)
