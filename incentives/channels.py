@@ -51,6 +51,9 @@ class ChannelState:
         return 0 if self.reclaimed else self.locked - self.settled
 
 
+NEVER_OPENED = ChannelState(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class PotShare:
     """Places that one account has among the payees of a pot."""

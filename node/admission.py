@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from incentives.channels import ChannelState
+from incentives.channels import NEVER_OPENED
 from incentives.errors import InvalidSignature
 from incentives.payees import WHOLE_BPS, payee_words
 from incentives.prices import RoutePrice, StagePrice, route_payees, route_price, stage_price
@@ -29,7 +29,6 @@ PRIORITY_MULTIPLE = 2
 """Of a stage's ask: who pays that goes before those who do not."""
 MAX_ASKING = 4
 """Opens whose money is looked up at one time: who has none costs a question too, and vouchers share the threads that ask."""
-NEVER_OPENED = ChannelState(0, 0, 0)
 SESSION_BYTES = 16
 
 

@@ -44,15 +44,36 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def open_channel(self, channel: bytes, key: ChannelKey, payees: tuple[bytes, ...], stage: int) -> HeldChannel:
-        """Return what is known of a channel, recording it first when it is new."""
+    def open_channel(
+        self, channel: bytes, key: ChannelKey, payees: tuple[bytes, ...], stage: int, unseen_since: int | None = None
+    ) -> HeldChannel:
+        """Return what is known of a channel, recording it first when it is new.
+
+        unseen_since: a moment in seconds, where the channel is not on the chain yet; None where it was seen there.
+        """
         with self._store.transaction() as db:
             db.execute(
-                "INSERT INTO held_vouchers (channel, payer, signer, payees, salt, stage, cumulative, earned)"
-                " VALUES (?, ?, ?, ?, ?, ?, '0', '0') ON CONFLICT (channel) DO NOTHING",
-                (channel, key.payer, key.signer, b"".join(payees), key.salt, stage),
+                "INSERT INTO held_vouchers (channel, payer, signer, payees, salt, stage, cumulative, earned, unseen_since)"
+                " VALUES (?, ?, ?, ?, ?, ?, '0', '0', ?) ON CONFLICT (channel) DO UPDATE"
+                " SET unseen_since = iif(unseen_since IS NULL, NULL, excluded.unseen_since)",
+                (channel, key.payer, key.signer, b"".join(payees), key.salt, stage, unseen_since),
             )
         return self.held(channel)
+
+    def saw(self, channel: bytes) -> None:
+        """The chain knows the channel: it is never forgotten."""
+        with self._store.transaction() as db:
+            db.execute("UPDATE held_vouchers SET unseen_since = NULL WHERE channel = ?", (channel,))
+
+    def unseen(self, before: int) -> list[bytes]:
+        """Channels that nobody has used since `before`, and that were not on the chain then nor seen there later."""
+        rows = self._store.rows("SELECT channel FROM held_vouchers WHERE unseen_since < ?", before)
+        return [row["channel"] for row in rows]
+
+    def forget(self, channel: bytes, before: int) -> None:
+        """Drop what is known of such a channel; any other stays."""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM held_vouchers WHERE channel = ? AND unseen_since < ?", (channel, before))
 
     def held(self, channel: bytes) -> HeldChannel:
         """Return one recorded channel. Raises: KeyError."""

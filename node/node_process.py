@@ -27,6 +27,7 @@ from node.gossip import Gossip, GossipParts
 from node.gossip_author import Author, Service, StageLoad, stage_load
 from node.keys import STATUS_FILE, NodeKeys, load_keys
 from node.ledger import Ledger
+from node.looks import Looks
 from node.network import Network, connect_node
 from node.self_placing import SelfPlacing
 from node.server import StageServer
@@ -138,7 +139,8 @@ class NodeProcess:
         self._server, self._gossip = StageServer(context), context.gossip
         minimum = max(1, settings.collect_minimum_units)
         self._settle_every = settle_interval(settings, network)
-        self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum, wishes)
+        looks = Looks.within(network.deployment.params.close_delay_s / 2, self._settle_every)
+        self._settlement = Settlement(network, ledger, keys.signer, self._server.is_busy, minimum, wishes, looks)
         self._duty = EpochDuty(network, ledger, keys.signer, to_address(settings.owner))
         await self._server.hosting.try_speeds()
         if settings.places_itself:

@@ -1,6 +1,7 @@
 """The money of one route on one stage: vouchers checked and put on disk, work held to what they pay, the channel watched."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from incentives.errors import ChainError
@@ -46,7 +47,8 @@ class SessionMoney:
             self._mined.set()
         self.waits_for_chain = False
         """Whether work stands still until the channel is mined: no fault of this stage."""
-        account = parts.ledger.open_channel(terms.route.channel, terms.key, terms.payees, terms.stage)
+        unseen_since = int(time.time()) if terms.is_provisional else None
+        account = parts.ledger.open_channel(terms.route.channel, terms.key, terms.payees, terms.stage, unseen_since)
         self.earned_before = account.earned
         self.credit = SessionCredit(
             terms.price, terms.prompt_tokens, terms.route.window, account.earned, account.cumulative, account.cumulative,

@@ -7,12 +7,13 @@ goes alone.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from incentives.chain_types import Sent
-from incentives.channels import ChannelState, PotShare
+from incentives.channels import NEVER_OPENED, ChannelState, PotShare
 from incentives.client_errors import KeyReused
 from incentives.errors import ChainError, Reverted
 from incentives.payees import Payee, parse_payees, payees_hash
@@ -20,6 +21,7 @@ from incentives.signing import Signer
 from incentives.vouchers import SignedVoucher
 from node.batches import batches
 from node.ledger import HeldChannel, Ledger
+from node.looks import Looks
 from node.network import Network
 from node.transactions import Wishes
 from sharding.hashing import keccak256
@@ -28,6 +30,10 @@ from verification.addresses import Address
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+FORGET_SECONDS = 24 * 3600
+"""A channel that has not come on the chain for so long never will: as long as the longest route lasts."""
+MAX_FORGOTTEN = 64
+"""In a round: each costs a question."""
 MAX_BATCH = 64
 """Vouchers or places in one transaction: a million gas of vouchers, far below what a block holds."""
 _OF_ONE = (Reverted, KeyReused)
@@ -84,7 +90,7 @@ class Settlement:
 
     def __init__(
         self, network: Network, ledger: Ledger, signer: Signer, busy: Callable[[bytes], bool] = lambda _: False,
-        minimum: int = 1, wishes: Wishes | None = None,
+        minimum: int = 1, wishes: Wishes | None = None, looks: Looks | None = None,
     ) -> None:  # fmt: skip
         self._network = network
         self._ledger = ledger
@@ -95,6 +101,7 @@ class Settlement:
         """Shares below this are left to grow."""
         self._wishes = wishes
         """Names of transactions, where they are recorded."""
+        self._looks = Looks() if looks is None else looks
         self._waits: dict[bytes, _Wait] = {}
 
     def round(self, *, at_once: bool = False) -> list[Settled]:
@@ -114,7 +121,22 @@ class Settlement:
             own = (place for place in places if place.payees[place.index].node == node)
             for batch in batches(own, MAX_BATCH, lambda place: len(place.payees)):
                 done += self._collect(node, batch)
+        self._forget_what_never_came()
         return done
+
+    def _forget_what_never_came(self) -> None:
+        before = int(time.time()) - FORGET_SECONDS
+        for channel in self._ledger.unseen(before)[:MAX_FORGOTTEN]:
+            if self._busy(channel):
+                continue
+            if self._network.channels.state(channel) != NEVER_OPENED:
+                self._ledger.saw(channel)
+                continue
+            log.warning(
+                "channel %s never came on the chain; its vouchers are worth nothing and forgotten", channel.hex()
+            )
+            self._ledger.forget(channel, before)
+            self._looks.found_something(channel)
 
     def _try(self, step: Callable[..., list[T]], held: HeldChannel, *args: object) -> list[T]:
         try:
@@ -124,11 +146,15 @@ class Settlement:
             return []
 
     def _to_settle(self, held: HeldChannel, at_once: bool) -> list[_Voucher]:
+        if not (self._looks.is_due(held) or at_once):
+            return []
         state = self._network.channels.state(held.channel)
         owed = owed_on(held, state)
         if held.voucher is None or owed == 0:
+            self._looks.found_nothing(held)
             self._waits.pop(held.channel, None)
             return []
+        self._looks.found_something(held.channel)
         if not at_once and not self._worth_it(held, owed):
             return []  # a payer could have nodes burn their gas on promises of next to nothing
         if not (at_once or state.closes_at or self._is_turn(held, state)):

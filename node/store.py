@@ -53,6 +53,7 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX paid_sessions_of_channel ON paid_sessions (channel);
     """,
+    "ALTER TABLE held_vouchers ADD COLUMN unseen_since INTEGER;",
 )
 
 

@@ -37,10 +37,12 @@ def make_voucher(cumulative: int, key: ChannelKey | None = None, work: bytes = W
     return sign_voucher(CLIENT, DOMAIN, key or make_key(), cumulative, work)
 
 
-def open_held(ledger: Ledger, stage: int = 0, salt: int = 1, payees: tuple[Payee, ...] = PAYEES) -> HeldChannel:
+def open_held(
+    ledger: Ledger, stage: int = 0, salt: int = 1, payees: tuple[Payee, ...] = PAYEES, unseen_since: int | None = None
+) -> HeldChannel:
     """Record a channel in a ledger."""
     key = make_key(salt, payees)
-    return ledger.open_channel(key.id(DOMAIN), key, payee_words(payees), stage)
+    return ledger.open_channel(key.id(DOMAIN), key, payee_words(payees), stage, unseen_since)
 
 
 @dataclass
@@ -58,6 +60,8 @@ class FakeChannels:
     """What everything raises."""
     refuses_batches: bool = False
     """Whether collect_many reverts whatever it is given."""
+    asked: list[bytes] = field(default_factory=list)
+    """Channels whose state was read."""
     calls: list[str] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     """Under which name each call that succeeded was sent."""
@@ -76,6 +80,7 @@ class FakeChannels:
         """As the wrapper."""
         if self.down is not None:
             raise self.down
+        self.asked.append(channel)
         return self.states.get(channel, ChannelState(0, 0, 0))
 
     def settle(self, sender: Signer, signed: SignedVoucher, key: str | None = None) -> Sent:

@@ -144,6 +144,52 @@ def test_a_node_knows_all_of_its_shares(ledger: Ledger) -> None:
         assert open_held(ledger, stage, salt, payees).indexes == indexes
 
 
+def unseen(ledger: Ledger, since: int, salt: int = 2) -> bytes:
+    """A channel with a voucher that is not on the chain since a moment."""
+    channel = open_held(ledger, salt=salt, unseen_since=since).channel
+    ledger.hold_voucher(make_voucher(10, make_key(salt)))
+    return channel
+
+
+@pytest.mark.parametrize(("before", "kept"), [(100, 2), (101, 1)])
+def test_what_was_never_seen_on_the_chain_can_be_forgotten(ledger: Ledger, before: int, kept: int) -> None:
+    """Only what nobody used since the moment, and no channel that is known to be there."""
+    channel = unseen(ledger, 100)
+    assert ledger.unseen(before) == ([channel] if before > 100 else [])
+
+    ledger.forget(channel, before)
+    ledger.forget(CHANNEL, before)
+
+    assert ledger.held(CHANNEL).earned == 0
+    assert len(ledger.all_held()) == kept - 1
+
+
+def test_a_channel_that_was_seen_is_never_forgotten(ledger: Ledger) -> None:
+    """Whether somebody looked, or its next session found it there; and trust given later takes nothing back."""
+    looked, came = unseen(ledger, 100, salt=2), unseen(ledger, 100, salt=3)
+    ledger.saw(looked)
+    open_held(ledger, salt=3)
+    open_held(ledger, salt=3, unseen_since=100)
+    open_held(ledger, salt=2, unseen_since=100)
+
+    for channel in (looked, came):
+        ledger.forget(channel, 200)
+
+    assert ledger.unseen(200) == []
+    assert {held.channel for held in ledger.all_held()} == {looked, came}
+
+
+def test_a_channel_that_is_used_again_is_as_old_as_its_last_use(ledger: Ledger) -> None:
+    """A session that runs keeps what it holds."""
+    channel = unseen(ledger, 100)
+    open_held(ledger, salt=2, unseen_since=300)
+
+    ledger.forget(channel, 300)
+
+    assert ledger.unseen(300) == []
+    assert [held.channel for held in ledger.all_held()] == [channel]
+
+
 def test_channels_are_kept_apart(ledger: Ledger) -> None:
     """What comes in on one channel says nothing about another."""
     open_held(ledger, salt=2)

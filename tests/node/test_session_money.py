@@ -1,6 +1,7 @@
 """What a route may do on which money: vouchers within the lock and on disk first, and channels that are still to be mined."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -131,6 +132,14 @@ class TestVouchers:
             await route.record()
         assert ledger.all_held()[0].earned == PREFILL + 2 * 80
         assert money().earned_before == PREFILL + 2 * 80
+
+    async def test_what_is_trusted_is_remembered_as_such(self, money: Setup, ledger: Ledger) -> None:
+        """A channel that is not on the chain can be forgotten one day, until a route finds it there."""
+        later = int(time.time()) + 60
+        money(**provisional())
+        assert ledger.unseen(later) == [make_key().id(DOMAIN)]
+        money()
+        assert ledger.unseen(later) == []
 
     async def test_nothing_is_charged_for_what_was_held_alone(self, money: Setup, ledger: Ledger) -> None:
         """A route that ends before this stage did anything costs nothing, whatever its cache had."""

@@ -1,5 +1,7 @@
 """Settlement: one transaction for all stages where it can be, everybody paid, no channel in the way of another."""
 
+import contextlib
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from incentives.payees import payees_for, payees_hash
 from incentives.signing import Signer
 from incentives.vouchers import SignedVoucher
 from node.ledger import Ledger
-from node.settlement import MAX_BATCH, Settled, Settlement, owed_on
+from node.settlement import FORGET_SECONDS, MAX_BATCH, MAX_FORGOTTEN, Settled, Settlement, owed_on
 from node.store import Store
 from node.transactions import Wishes
 from tests.node.money_fakes import (
@@ -451,3 +453,75 @@ def test_a_name_that_was_used_for_something_else_holds_up_nobody(ledger: Ledger,
     channels.failing[CHANNEL] = KeyReused("settle-1")
 
     assert kinds(settlement(channels, ledger).round(at_once=True)) == [("settle", 300), ("collect", 150)]
+
+
+def test_a_settled_channel_is_looked_at_ever_less_often(ledger: Ledger, channels: FakeChannels) -> None:
+    """In rounds 1, 2, 4, 8, 16, and then every 17th; a new voucher is seen at once, and so is an old one by command."""
+    side = settlement(channels, ledger)
+    hold(ledger, 400)
+    side.round()
+    channels.asked.clear()
+    looked = []
+    for number in range(1, 51):
+        before = len(channels.asked)
+        side.round()
+        looked += [number] * (len(channels.asked) - before)
+    assert looked == [1, 2, 4, 8, 16, 32, 49]
+
+    side.round(at_once=True)
+    assert len(channels.asked) == 8
+    ledger.hold_voucher(make_voucher(450))
+    assert kinds(side.round()) == [("settle", 50), ("collect", 25)]
+
+
+def test_a_channel_that_comes_late_is_settled(ledger: Ledger, channels: FakeChannels) -> None:
+    """Its vouchers were good all the time."""
+    open_held(ledger, salt=1, unseen_since=int(time.time()))
+    ledger.hold_voucher(make_voucher(400))
+    late = FakeChannels()
+    side = settlement(late, ledger)
+    for _ in range(5):
+        assert side.round() == []
+    late.lock(CHANNEL, 1000)
+
+    assert [kind for _ in range(4) for kind in kinds(side.round())] == [("settle", 400), ("collect", 200)]
+
+
+@pytest.mark.parametrize(("age", "left"), [(FORGET_SECONDS - 60, 1), (FORGET_SECONDS + 60, 0)])
+def test_vouchers_on_a_channel_that_never_comes_go(ledger: Ledger, age: int, left: int) -> None:
+    """A free balance that is trusted costs no gas; what it leaves on a node's disk is gone after a day."""
+    open_held(ledger, unseen_since=int(time.time()) - age)
+    ledger.hold_voucher(make_voucher(400))
+
+    settlement(FakeChannels(), ledger).round()
+
+    assert len(ledger.all_held()) == left
+
+
+@pytest.mark.parametrize("kept", ["known", "busy", "down"])
+def test_no_voucher_goes_that_may_be_worth_something(ledger: Ledger, kept: str) -> None:
+    """The chain knows the channel, whatever it holds; or a session runs on it; or nobody can say."""
+    open_held(ledger, unseen_since=int(time.time()) - 2 * FORGET_SECONDS)
+    ledger.hold_voucher(make_voucher(400))
+    channels = FakeChannels(down=DOWN if kept == "down" else None)
+    if kept == "known":
+        channels.lock(CHANNEL, 10)
+
+    with contextlib.suppress(type(DOWN)):
+        settlement(channels, ledger, busy=[CHANNEL] if kept == "busy" else ()).round()
+
+    assert len(ledger.all_held()) == 1
+    assert bool(ledger.unseen(int(time.time()))) == (kept != "known")
+
+
+def test_forgetting_asks_a_bounded_number_of_questions(ledger: Ledger) -> None:
+    """A node that comes back after a week of that serves its clients first."""
+    for salt in range(1, MAX_FORGOTTEN + 3):
+        open_held(ledger, salt=salt, unseen_since=1)
+    channels = FakeChannels()
+    side = settlement(channels, ledger)
+
+    for left in (2, 0):
+        side.round()
+        assert len(ledger.unseen(2)) == left
+    assert len(channels.asked) == MAX_FORGOTTEN + 2
