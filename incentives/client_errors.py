@@ -4,6 +4,7 @@ ChainError
 ├── StaleChain           every endpoint's newest block is too old or too far behind
 ├── ReorgTooDeep         the chain was rewritten further back than the follower remembers
 ├── FeeTooHigh           the market asks more than the sender may pay
+├── TooManyWaiting       a transaction would wait behind too many that nobody here has sent
 ├── KeyReused            one idempotency key, two different transactions
 ├── TransactionFailed    recorded as failed for good, with its reason
 ├── ClientLocked         another process has the same database open
@@ -44,6 +45,18 @@ class FeeTooHigh(ChainError):
         super().__init__(f"gas costs {asked} wei, the cap is {cap}: wait, or raise the cap")
         self.asked = asked
         self.cap = cap
+
+
+class TooManyWaiting(ChainError):
+    """The endpoints count so many transactions of an account that one more would hardly ever be mined."""
+
+    def __init__(self, account: str, most: int) -> None:
+        super().__init__(
+            f"the endpoints know more than {most} waiting transactions of {account} that were not sent from here: "
+            "wait until they are mined, use another endpoint, or keep the account's key in one place"
+        )
+        self.account = account
+        self.most = most
 
 
 class KeyReused(ChainError):

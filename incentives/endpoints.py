@@ -100,6 +100,14 @@ class EndpointPool:
         """Offer a transaction to every endpoint, once: one that takes transactions may keep them to itself. Raises: as ask."""
         return self._offer(method, params, everywhere=True)
 
+    def ask_each(self, question: Callable[[BoundEndpoint], _Found]) -> list[_Found]:
+        """What every endpoint in use says, each asked by itself: one that lies is not alone. Raises: as ask, when none answers."""
+
+        def use(endpoint: Endpoint) -> _Found:
+            return question(BoundEndpoint(endpoint, self._pinned()))
+
+        return [self._through(use), *self._others(self._admit, use)]
+
     def bound(self) -> BoundEndpoint:
         """The endpoint that would be asked now. Raises: as ask."""
         return self._through(lambda endpoint: BoundEndpoint(endpoint, self._pinned()))
@@ -193,18 +201,21 @@ class EndpointPool:
 
     def _find(self, method: str, params: list[Any]) -> Any:
         """The first answer that is not null, of the endpoints that were not asked yet; those behind may still know it."""
+        answers = self._others(self._introduce, lambda endpoint: endpoint.ask(method, params))
+        return next((answer for answer in answers if answer is not None), None)
+
+    def _others(self, admit: Callable[[Endpoint], None], use: Callable[[Endpoint], _Found]) -> Iterator[_Found]:
+        """What all but the current one say; those that rest or fail say nothing."""
         for endpoint in self._ranked():
             if endpoint is self._current or endpoint.resting:
                 continue
             try:
-                self._introduce(endpoint)
-                result = endpoint.ask(method, params)
+                admit(endpoint)
+                result = use(endpoint)
             except ChainError as error:
                 _log.info("endpoint_silent url=%s reason=%s", endpoint.rpc.shown, error)
                 continue
-            if result is not None:
-                return result
-        return None
+            yield result
 
     def _admit(self, endpoint: Endpoint) -> None:
         """Raises: WrongChain, CodeMismatch, StaleChain, and as ask."""

@@ -11,6 +11,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from incentives.errors import ChainUnavailable, UnexpectedAnswer
+from incentives.http_deadline import DeadlineAdapter
 from incentives.rpc_errors import ErrorTable, shown_url, translate_rpc_error
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -32,7 +33,7 @@ class Rpc(Protocol):
 class HttpRpc:
     """A server behind a URL. Threads may share it; each has its own connection.
 
-    timeout_s: for each silence, and for an answer's whole body.
+    timeout_s: for each silence, for all of an answer's headers, and for its whole body.
     """
 
     def __init__(self, url: str, timeout_s: float, errors: ErrorTable) -> None:
@@ -83,9 +84,11 @@ class HttpRpc:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
-            self._threads.session = requests.Session()
-        session: requests.Session = self._threads.session
-        return session
+            self._threads.session = session = requests.Session()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, DeadlineAdapter())
+        kept: requests.Session = self._threads.session
+        return kept
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, (requests.Timeout, TimeoutError)):

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from incentives.endpoints import EndpointPool
+from incentives.endpoints import BoundEndpoint, EndpointPool
 from incentives.errors import ChainUnavailable, TransactionRefused, UnexpectedAnswer
 from incentives.rpc_values import HASH_BYTES, data, fields, quantity
 from incentives.tx_fees import Market
 from incentives.tx_states import Inclusion, Wanted
 from verification.addresses import Address
 
+MIN_FOR_ONE_LIAR = 3
+"""Endpoints, for the lowest count not to be believed."""
 _KNOWN = ("already known", "already imported", "known transaction", "alreadyknown", "already exists")
 _SPENT = ("nonce too low", "nonce is too low", "old nonce", "invalid nonce")
 _CONTESTED = ("replacement transaction underpriced", "replacement", "could not replace")
@@ -74,13 +76,10 @@ class PoolTxChain:
     chain_id: int
 
     def next_number(self, account: Address) -> int:
-        return self._number("eth_getTransactionCount", account, "pending")
+        return _believed(self.pool.ask_each(lambda endpoint: _count(endpoint, account, "pending")))
 
     def spent_numbers(self, account: Address, confirmations: int) -> int:
-        if confirmations == 0:
-            return self._number("eth_getTransactionCount", account, "latest")
-        block = max(0, self.height() - confirmations)
-        return self._number("eth_getTransactionCount", account, hex(block))
+        return _believed(self.pool.ask_each(lambda endpoint: _spent(endpoint, account, confirmations)))
 
     def estimate(self, account: Address, wanted: Wanted) -> int:
         call: dict[str, str] = {"from": account, "value": hex(wanted.value), "data": "0x" + wanted.data.hex()}
@@ -133,3 +132,24 @@ class PoolTxChain:
     @property
     def _shown(self) -> str:
         return "the chain's endpoint"
+
+
+def _believed(counts: Sequence[int]) -> int:
+    """Of several endpoints' counts the lowest, of three or more the second: too low a number costs time, a higher one money.
+
+    Who counts too many could have a transaction be sent again that still waits, or gaps be filled that there are not.
+    """
+    return sorted(counts)[1 if len(counts) >= MIN_FOR_ONE_LIAR else 0]
+
+
+def _spent(endpoint: BoundEndpoint, account: Address, confirmations: int) -> int:
+    """By the endpoint's own newest block: one that tells of a later one would leave the others without an answer."""
+    if confirmations == 0:
+        return _count(endpoint, account, "latest")
+    height = quantity(endpoint.url, "eth_blockNumber", endpoint.ask("eth_blockNumber", []))
+    return _count(endpoint, account, hex(max(0, height - confirmations)))
+
+
+def _count(endpoint: BoundEndpoint, account: Address, block: str) -> int:
+    method = "eth_getTransactionCount"
+    return quantity(endpoint.url, method, endpoint.ask(method, [account, block]))

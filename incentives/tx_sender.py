@@ -11,7 +11,7 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from incentives.client_errors import FeeTooHigh, KeyReused, TransactionFailed
+from incentives.client_errors import FeeTooHigh, KeyReused, TooManyWaiting, TransactionFailed
 from incentives.clock import SYSTEM_CLOCK, Clock
 from incentives.errors import ChainError, ChainUnavailable, TransactionLost, TransactionRefused, UnexpectedAnswer
 from incentives.sending import FIRST_POLL_S, GAS_MARGIN_PERCENT, LAST_POLL_S
@@ -24,9 +24,9 @@ from sharding.hashing import keccak256
 
 MAX_RENUMBERINGS = 3
 MAX_GAP = 64
-"""How many missing numbers one tick fills."""
+"""How many missing numbers are filled; more were never given out."""
 FILLER_GAS = 21_000
-_PASSING = (ChainUnavailable, UnexpectedAnswer, FeeTooHigh, TransactionLost)
+_PASSING = (ChainUnavailable, UnexpectedAnswer, FeeTooHigh, TooManyWaiting, TransactionLost)
 """Reasons not to sign now that may be gone later: a wish with a key stays planned."""
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class TxSender:
     def send(self, wanted: Wanted, key: str | None = None) -> Inclusion:
         """Send and wait for the block. The same key again gives the same transaction, also after a crash.
 
-        Raises: KeyReused, Reverted, FeeTooHigh, TransactionRefused and ChainUnavailable when nothing was sent,
+        Raises: KeyReused, Reverted, FeeTooHigh, TooManyWaiting, TransactionRefused and ChainUnavailable when nothing was sent,
         TransactionFailed when a tick found that out, TransactionLost when no block took it in time: it may still be
         mined, ask again with its key.
         """
@@ -158,12 +158,20 @@ class TxSender:
                 raise TransactionLost(
                     job.attempts[-1].tx_hash, self._policy.memory_s, "it may have been mined long ago"
                 )
-            return next(number for number in range(following, following + len(held) + 1) if number not in held)
+            free = next(number for number in range(following, following + len(held) + 1) if number not in held)
+            return self._plausible(free, spent, held)
         if job.nonce in held:
             raise TransactionLost(
                 job.attempts[-1].tx_hash, 0.0, f"its number {job.nonce} went to another, not for good yet"
             )
         return job.nonce
+
+    def _plausible(self, number: int, spent: int, held: set[int]) -> int:
+        """Raises: TooManyWaiting where a transaction with this number might wait for ever."""
+        unknown = sum(waiting not in held for waiting in range(spent, min(number, spent + MAX_GAP + len(held) + 1)))
+        if unknown > MAX_GAP:
+            raise TooManyWaiting(self.account, MAX_GAP)
+        return number
 
     def _signed(self, job: Job, number: int, gas: int, fees: Fees) -> Attempt:
         wanted = job.wanted
@@ -262,7 +270,10 @@ class TxSender:
             return []
         first = self._chain.next_number(self.account)
         held = self._store.held_numbers(first)
-        missing = [number for number in range(first, min(max(waiting), first + MAX_GAP)) if number not in held]
+        missing = [number for number in range(first, min(max(waiting), first + MAX_GAP + 1)) if number not in held]
+        if len(missing) > MAX_GAP:
+            _log.error("transaction_gap account=%s first=%s last=%s", self.account, first, max(waiting))
+            return []
         return [self._quietly(self._store.plan(_filler_key(number), True, self._filler)) for number in missing]
 
     @property
