@@ -1,6 +1,8 @@
 """`overhead`: what it costs to be a network. The same model over 1, 2 and 4 stages against one process, and with distance.
 
-A random Llama of 12 x 768 (97 million parameters) in the exact profile, one thread a process, greedy, one session. The single
+A random Llama of 12 x 768 (97 million parameters) in the exact profile, one thread a process, greedy, one session; --shape
+half-billion takes one with the numbers of Qwen2.5-0.5B, among the smallest models that people run: what a hop costs does not
+grow with the model, so its part of a token does not stay. The single
 process is an ExactEngine over all blocks, called in a loop here, drawing each token included. Both sides are timed from the
 first token to the last, one after the other in each round; ratios are taken round by round, and figures are medians. Their
 tokens are compared.
@@ -20,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -46,6 +48,14 @@ ROUND_TRIP_MS = 50.0
 PINGS = 20
 WARM_UP_TOKENS = 20
 """Past the first voucher."""
+
+SHAPES = {
+    "small": RandomShape(),
+    "half-billion": RandomShape(
+        family="qwen2", num_hidden_layers=24, hidden_size=896, intermediate_size=4864, num_attention_heads=14,
+        num_key_value_heads=2, vocab_size=151_936,
+    ),
+}  # fmt: skip
 
 Say = Callable[[str], None]
 
@@ -96,23 +106,27 @@ def run(arguments: Sequence[str], say: Say) -> dict[str, object]:
     parser = argparse.ArgumentParser(prog="overhead")
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--blocks", type=int, default=RandomShape().num_hidden_layers)
+    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--blocks", type=int, help="instead of the shape's own")
     parser.add_argument("--round-trip-ms", type=float, default=ROUND_TRIP_MS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as name:
         say("writing the model")
-        written = write_random_model(Path(name) / "model", RandomShape(num_hidden_layers=options.blocks))
+        shape = SHAPES[options.shape]
+        shape = replace(shape, num_hidden_layers=options.blocks or shape.num_hidden_layers)
+        written = write_random_model(Path(name) / "model", shape)
         model = resolve_model(written, "exact")
         engine = ExactEngine.from_folder(model, ModelSpec.from_folder(model).whole)
         bench = Bench(Path(name), model, engine, options.tokens, options.rounds, say)
         near = {stages: _rounds(bench, stages, None) for stages in STAGES}
         one_way = options.round_trip_ms / 2000
         far = _rounds(bench, DISTANT_STAGES, one_way)
-        return _figures(near, far, _measured_one_way(one_way)) | {
+        return _figures(near, far, _measured_one_way(one_way, shape.hidden_size)) | {
             "tokens": options.tokens,
             "rounds": options.rounds,
-            "blocks": options.blocks,
+            "shape": options.shape,
+            "blocks": shape.num_hidden_layers,
             "kernel": engine.kernel,
         }
 
@@ -167,9 +181,9 @@ def _single(bench: Bench) -> Generated:
         engine.close(session)
 
 
-def _measured_one_way(seconds: float) -> float:
+def _measured_one_way(seconds: float, hidden_size: int) -> float:
     """Half of a message's way through a proxy to an echo and back, the median of several. Seconds."""
-    message = bytes(RandomShape().hidden_size * 4)
+    message = bytes(hidden_size * 4)
     with socket.create_server((HOST, 0)) as listener:
         threading.Thread(target=_echo, args=(listener,), daemon=True).start()
         with (
