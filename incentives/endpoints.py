@@ -13,14 +13,8 @@ from typing import Any, TypeVar
 from incentives.client_errors import StaleChain
 from incentives.clock import SYSTEM_CLOCK, Clock
 from incentives.endpoint_health import MAX_FUTURE_S, NO_LIMITS, Endpoint, EndpointHealth, HeadLimits, staleness
-from incentives.errors import (
-    ChainError,
-    ChainUnavailable,
-    CodeMismatch,
-    TransactionRefused,
-    UnexpectedAnswer,
-    WrongChain,
-)
+from incentives.errors import ChainError, ChainUnavailable, UnexpectedAnswer, WrongChain
+from incentives.failover import may_go_elsewhere, worse
 from incentives.json_rpc import Rpc
 from incentives.rpc_values import data, quantity
 
@@ -29,10 +23,6 @@ ROUNDS = 3
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 _WRITES = frozenset({"eth_sendRawTransaction"})
 _FINDS = frozenset({"eth_getTransactionReceipt", "eth_getTransactionByHash"})
-_ELSEWHERE_CODES = frozenset({-32601, -32005})
-"""No such method, and too many questions: another endpoint may answer."""
-_ELSEWHERE_WORDS = ("header not found", "block not found", "unknown block", "missing trie node")
-"""What a node says of a block that it has not seen yet, or has forgotten."""
 _log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
@@ -102,11 +92,15 @@ class EndpointPool:
 
     def ask_each(self, question: Callable[[BoundEndpoint], _Found]) -> list[_Found]:
         """What every endpoint in use says, each asked by itself: one that lies is not alone. Raises: as ask, when none answers."""
+        asked = list[Endpoint]()
 
         def use(endpoint: Endpoint) -> _Found:
-            return question(BoundEndpoint(endpoint, self._pinned()))
+            result = question(BoundEndpoint(endpoint, self._pinned()))
+            asked.append(endpoint)
+            return result
 
-        return [self._through(use), *self._others(self._admit, use)]
+        first = self._through(use)
+        return [first, *self._others(asked[0], self._admit_by_itself, use)]
 
     def bound(self) -> BoundEndpoint:
         """The endpoint that would be asked now. Raises: as ask."""
@@ -152,9 +146,9 @@ class EndpointPool:
                 self._admit(endpoint)
                 result = use(endpoint)
             except ChainError as error:
-                if not _elsewhere(error):
+                if not may_go_elsewhere(error):
                     raise
-                failure = _worse(failure, error)
+                failure = worse(failure, error)
                 if not isinstance(error, ChainUnavailable):
                     dropped.add(id(endpoint))  # it would say the same again
                 if len(dropped) == len(self._endpoints):
@@ -183,7 +177,7 @@ class EndpointPool:
             try:
                 self._admit(endpoint)
             except ChainError as error:
-                failure = _worse(failure, error)
+                failure = worse(failure, error)
                 continue
             try:
                 taken.append(endpoint.ask(method, params))
@@ -192,22 +186,24 @@ class EndpointPool:
             except (ChainUnavailable, UnexpectedAnswer) as error:
                 doubt = error
             except ChainError as error:
-                if not (everywhere or _elsewhere(error)):
+                if not (everywhere or may_go_elsewhere(error)):
                     raise doubt or error from None
-                failure = _worse(failure, error)
+                failure = worse(failure, error)
         if taken:
             return taken[0]
         raise doubt or failure or ChainUnavailable(self._endpoints[0].rpc.shown, "nobody was asked")
 
     def _find(self, method: str, params: list[Any]) -> Any:
         """The first answer that is not null, of the endpoints that were not asked yet; those behind may still know it."""
-        answers = self._others(self._introduce, lambda endpoint: endpoint.ask(method, params))
+        answers = self._others(self._current, self._introduce, lambda endpoint: endpoint.ask(method, params))
         return next((answer for answer in answers if answer is not None), None)
 
-    def _others(self, admit: Callable[[Endpoint], None], use: Callable[[Endpoint], _Found]) -> Iterator[_Found]:
-        """What all but the current one say; those that rest or fail say nothing."""
+    def _others(
+        self, asked: Endpoint, admit: Callable[[Endpoint], None], use: Callable[[Endpoint], _Found]
+    ) -> Iterator[_Found]:
+        """What all but one say; those that rest or fail say nothing."""
         for endpoint in self._ranked():
-            if endpoint is self._current or endpoint.resting:
+            if endpoint is asked or endpoint.resting:
                 continue
             try:
                 admit(endpoint)
@@ -226,6 +222,17 @@ class EndpointPool:
         self._judge_head(endpoint)
         if endpoint.refused is not None:
             raise endpoint.refused
+
+    def _admit_by_itself(self, endpoint: Endpoint) -> None:
+        """As `_admit`, however far ahead others say they are: one that makes up blocks must not silence the rest."""
+        self._introduce(endpoint)
+        if self.limits.off:
+            return
+        self._read_heads()
+        head = endpoint.head or endpoint.read_head()
+        reason = staleness(head, head.number, self._clock.now(), self.limits)
+        if reason is not None:
+            raise StaleChain(endpoint.rpc.shown, reason)
 
     def _judge_head(self, endpoint: Endpoint) -> None:
         head = endpoint.head or endpoint.read_head()
@@ -281,16 +288,3 @@ class EndpointPool:
         heads = [one.head for one in self._endpoints if one.admitted and one.head and one.head.timestamp <= latest]
         numbers = sorted(head.number for head in heads)
         return 0 if not numbers else numbers[-2] if len(numbers) >= 3 else numbers[-1]
-
-
-def _elsewhere(error: ChainError) -> bool:
-    """Whether another endpoint may do better."""
-    if isinstance(error, TransactionRefused):
-        words = error.reason.lower()
-        return error.code in _ELSEWHERE_CODES or any(part in words for part in _ELSEWHERE_WORDS)
-    return isinstance(error, ChainUnavailable | UnexpectedAnswer | StaleChain | WrongChain | CodeMismatch)
-
-
-def _worse(before: ChainError | None, error: ChainError) -> ChainError:
-    """Which failure to tell of: silence first, since the question may have arrived; then the newest."""
-    return before if isinstance(before, ChainUnavailable) and not isinstance(error, ChainUnavailable) else error

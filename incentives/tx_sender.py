@@ -26,6 +26,8 @@ MAX_RENUMBERINGS = 3
 MAX_GAP = 64
 """How many missing numbers are filled; more were never given out."""
 FILLER_GAS = 21_000
+FILLER_KEY = "gap-"
+"""How the keys of transactions that only spend a number begin."""
 _PASSING = (ChainUnavailable, UnexpectedAnswer, FeeTooHigh, TooManyWaiting, TransactionLost)
 """Reasons not to sign now that may be gone later: a wish with a key stays planned."""
 _log = logging.getLogger(__name__)
@@ -141,30 +143,33 @@ class TxSender:
             if gas is None:
                 gas = self._chain.estimate(self.account, job.wanted) * GAS_MARGIN_PERCENT // 100
             fees = first_fees(self._chain.market(), self._policy.fees)
-            number = self._number_for(job)
+            return self._store.sign(job, self._signed(job, self._number_for(job), gas, fees))
         except ChainError as error:
             if not (job.keyed and isinstance(error, _PASSING)):
                 self._store.move(job, TxState.FAILED, reason=str(error)[:500])
             raise
-        return self._store.sign(job, self._signed(job, number, gas, fees))
 
     def _number_for(self, job: Job) -> int:
         """The number that a job keeps as long as it may be mined with it; else the lowest that is free."""
-        following = self._chain.next_number(self.account)
         spent = self._chain.spent_numbers(self.account, self._policy.confirmations)
-        held = self._store.held_numbers(min(following, spent))
+        following = self._following(spent)
+        held = self._store.held_numbers(spent)
         if job.nonce is None or job.nonce < spent:
             if self._forgotten(job):
                 raise TransactionLost(
                     job.attempts[-1].tx_hash, self._policy.memory_s, "it may have been mined long ago"
                 )
             free = next(number for number in range(following, following + len(held) + 1) if number not in held)
-            return self._plausible(free, spent, held)
+            return self._plausible(free, max(spent, self._store.used_numbers()), held)
         if job.nonce in held:
             raise TransactionLost(
                 job.attempts[-1].tx_hash, 0.0, f"its number {job.nonce} went to another, not for good yet"
             )
         return job.nonce
+
+    def _following(self, spent: int) -> int:
+        """The lowest number that may be free. Too low a count of what waits is lifted by what is known to be spent."""
+        return max(self._chain.next_number(self.account), spent, self._store.used_numbers())
 
     def _plausible(self, number: int, spent: int, held: set[int]) -> int:
         """Raises: TooManyWaiting where a transaction with this number might wait for ever."""
@@ -265,24 +270,23 @@ class TxSender:
 
     def _fill_gap(self) -> list[Job]:
         """Where a number is missing before one that waits, spend it on nothing: else nothing behind it is ever mined."""
-        waiting = [job.nonce for job in self._store.live() if job.state in HOLDING and job.nonce is not None]
+        live = self._store.live()
+        waiting = [job.nonce for job in live if job.state in HOLDING and job.nonce is not None]
         if not waiting:
             return []
-        first = self._chain.next_number(self.account)
+        first = self._following(self._chain.spent_numbers(self.account, self._policy.confirmations))
         held = self._store.held_numbers(first)
         missing = [number for number in range(first, min(max(waiting), first + MAX_GAP + 1)) if number not in held]
         if len(missing) > MAX_GAP:
             _log.error("transaction_gap account=%s first=%s last=%s", self.account, first, max(waiting))
             return []
-        return [self._quietly(self._store.plan(_filler_key(number), True, self._filler)) for number in missing]
+        planned = sum(job.state is TxState.PLANNED and job.key.startswith(FILLER_KEY) for job in live)
+        keys = [f"{FILLER_KEY}{number}-{secrets.token_hex(8)}" for number in missing[planned:]]
+        return [self._quietly(self._store.plan(key, True, self._filler)) for key in keys]
 
     @property
     def _filler(self) -> Wanted:
         return Wanted(self.account, gas=FILLER_GAS)
-
-
-def _filler_key(number: int) -> str:
-    return f"gap-{number}-{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from incentives.client_database import ClientDatabase
 from incentives.client_errors import ClientStoreError
+from incentives.errors import TransactionLost
 from incentives.tx_states import HOLDING, LIVE, NEXT, Attempt, Fees, Inclusion, Job, TxState, Wanted
 from verification.addresses import Address, to_address
 
@@ -106,6 +107,12 @@ class TxStore:
         query = f"SELECT nonce FROM jobs WHERE nonce >= ? AND state IN ({marks})"  # noqa: S608 - question marks
         return {row["nonce"] for row in self._database.rows(query, at_least, *sorted(HOLDING))}
 
+    def used_numbers(self) -> int:
+        """How many transaction numbers are spent for good by what is recorded here, whatever anybody says."""
+        query = "SELECT max(nonce) AS last FROM jobs WHERE state = ? OR (state = ? AND mined_hash IS NOT NULL)"
+        last = self._database.rows(query, TxState.FINAL, TxState.FAILED)[0]["last"]
+        return 0 if last is None else int(last) + 1
+
     def plan(self, key: str, keyed: bool, wanted: Wanted) -> Job:
         """Record a wish."""
         values = (key, keyed, wanted.to, wanted.data, str(wanted.value), wanted.gas, TxState.PLANNED, "")
@@ -130,7 +137,10 @@ class TxStore:
         return self.job(job.number)
 
     def sign(self, job: Job, attempt: Attempt) -> Job:
-        """Keep a signed form, and with a job's first one its number, before anybody else sees it."""
+        """Keep a signed form, and with a job's first one its number, before anybody else sees it.
+
+        Raises: TransactionLost where another job has the very same: mined, it could not be told whose it was.
+        """
         fees = (str(attempt.fees.max_fee), str(attempt.fees.tip))
         place = (attempt.tx_hash, job.number, len(job.attempts), attempt.raw, attempt.nonce, attempt.gas)
         with self._database.transaction() as db:
@@ -138,7 +148,13 @@ class TxStore:
                 self._move(db, job, TxState.SIGNED)
             db.execute("UPDATE jobs SET nonce = ? WHERE number = ?", (attempt.nonce, job.number))
             values = (*place, *fees, TxState.SIGNED, attempt.signed_at, None)
-            db.execute("INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            kept = db.execute(
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (hash) DO UPDATE SET state = excluded.state WHERE job = excluded.job",
+                values,
+            )
+            if kept.rowcount != 1:
+                raise TransactionLost(attempt.tx_hash, 0.0, "an earlier transaction has the same bytes")
         return self.job(job.number)
 
     def sent(self, job: Job, attempt: Attempt, at: float) -> Job:

@@ -74,12 +74,38 @@ def test_a_height_that_is_made_up_silences_nobody() -> None:
     assert told.chain.spent_numbers(ACCOUNT, 12) == 7
 
 
-def test_who_is_down_or_behind_has_no_say() -> None:
+@pytest.mark.parametrize(("age_s", "believed"), [(60.0, 0), (61.0, 7)])
+def test_who_is_down_or_stopped_has_no_say(age_s: float, believed: int) -> None:
     """Else one that stopped yesterday would hold up everything."""
     told = Told(7, 3, 0)
     told.rpcs[1].down = True
-    told.rpcs[2].number = 10
+    told.rpcs[2].age_s = age_s
+    assert told.chain.next_number(ACCOUNT) == believed
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_makes_up_blocks_silences_nobody(place: int) -> None:
+    """The others are then too far behind to be asked for anything else, and are heard all the same."""
+    counts = [7, 7]
+    counts[place] = HIGH
+    told = Told(*counts)
+    told.rpcs[place].number = 10**6
+    for asked in (told.chain.next_number(ACCOUNT), told.chain.spent_numbers(ACCOUNT, 12)):
+        assert asked == 7
+
+
+def test_each_is_asked_once() -> None:
+    """Also where another question moves the pool on in between."""
+    told = Told(HIGH, 7, 7)
+    answer = told.rpcs[1].on[COUNT]
+
+    def moving(*params: str) -> str:
+        told.pool._current = told.pool._endpoints[2]
+        return str(answer(*params))
+
+    told.rpcs[1].on[COUNT] = moving
     assert told.chain.next_number(ACCOUNT) == 7
+    assert [rpc.count(COUNT) for rpc in told.rpcs] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("answer", ["seven", None, 7])
