@@ -3,7 +3,6 @@
 import itertools
 import json
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from incentives.errors import ChainUnavailable, UnexpectedAnswer
-from incentives.http_deadline import DeadlineAdapter
+from incentives.http_deadline import Deadline, timed_session
 from incentives.rpc_errors import ErrorTable, shown_url, translate_rpc_error
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -33,7 +32,7 @@ class Rpc(Protocol):
 class HttpRpc:
     """A server behind a URL. Threads may share it; each has its own connection.
 
-    timeout_s: for each silence, for all of an answer's headers, and for its whole body.
+    timeout_s: for a question and its whole answer.
     """
 
     def __init__(self, url: str, timeout_s: float, errors: ErrorTable) -> None:
@@ -52,10 +51,17 @@ class HttpRpc:
         question = {"jsonrpc": "2.0", "id": next(self._numbers), "method": method, "params": params}
         body, headers = json.dumps(question, default=_jsonable), {"Content-Type": "application/json"}
         try:
-            with self._session().post(
-                self.url, data=body, headers=headers, timeout=self._timeout_s, stream=True
-            ) as response:
+            with (
+                Deadline(self._timeout_s),
+                self._session().post(
+                    self.url, data=body, headers=headers, timeout=self._timeout_s, stream=True, allow_redirects=False
+                ) as response,
+            ):
                 response.raise_for_status()
+                if response.is_redirect:  # a question with a key in its URL goes nowhere else
+                    raise UnexpectedAnswer(
+                        self.shown, f"HTTP status {response.status_code} sends {method} to another URL"
+                    )
                 return self._content(method, response)
         except (OSError, HTTPError) as error:  # every error of requests is the first
             raise ChainUnavailable(self.shown, self._reason(error)) from error
@@ -63,12 +69,9 @@ class HttpRpc:
             raise ChainUnavailable(self.shown, type(error).__name__) from error
 
     def _content(self, method: str, response: requests.Response) -> bytes:
-        """What has come is looked at as it comes: bytes that drip must not hold a thread for longer than silence would."""
-        content, deadline = bytearray(), time.monotonic() + self._timeout_s
+        content = bytearray()
         while part := response.raw.read1(PART_BYTES, decode_content=True):
             content += part
-            if time.monotonic() > deadline:
-                raise requests.Timeout
             if len(content) > MAX_ANSWER_BYTES:
                 raise UnexpectedAnswer(self.shown, f"the answer to {method} is longer than {MAX_ANSWER_BYTES} bytes")
         return bytes(content)
@@ -84,11 +87,9 @@ class HttpRpc:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
-            self._threads.session = session = requests.Session()
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, DeadlineAdapter())
-        kept: requests.Session = self._threads.session
-        return kept
+            self._threads.session = timed_session()
+        session: requests.Session = self._threads.session
+        return session
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, (requests.Timeout, TimeoutError)):

@@ -30,6 +30,8 @@ class HeldChannel:
     earned: int
     """Charged for work of finished routes, paid or not."""
     voucher: SignedVoucher | None
+    is_unseen: bool = False
+    """Whether the channel was trusted before it was on the chain, and nobody has seen it there since."""
 
     @property
     def indexes(self) -> tuple[int, ...]:
@@ -55,7 +57,7 @@ class Ledger:
             db.execute(
                 "INSERT INTO held_vouchers (channel, payer, signer, payees, salt, stage, cumulative, earned, unseen_since)"
                 " VALUES (?, ?, ?, ?, ?, ?, '0', '0', ?) ON CONFLICT (channel) DO UPDATE"
-                " SET unseen_since = iif(unseen_since IS NULL, NULL, excluded.unseen_since)",
+                " SET unseen_since = excluded.unseen_since WHERE unseen_since IS NOT NULL",
                 (channel, key.payer, key.signer, b"".join(payees), key.salt, stage, unseen_since),
             )
         return self.held(channel)
@@ -129,4 +131,13 @@ def _held(row: sqlite3.Row) -> HeldChannel:
     signed = None
     if row["signature"] is not None:
         signed = SignedVoucher(key, Voucher(row["channel"], cumulative, row["work"]), row["signature"])
-    return HeldChannel(key, row["channel"], payees, row["stage"], cumulative, int(row["earned"]), signed)
+    return HeldChannel(
+        key,
+        row["channel"],
+        payees,
+        row["stage"],
+        cumulative,
+        int(row["earned"]),
+        signed,
+        row["unseen_since"] is not None,
+    )

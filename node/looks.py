@@ -1,7 +1,7 @@
 """Which channels a settlement round asks the chain about: the longer nothing was to do on one, the less often.
 
 A node holds the last voucher of every channel that it ever worked for, and most of them are settled for good. A payer can also
-have it hold vouchers on channels that never come. Neither may cost a question in every round.
+have it hold vouchers on channels that never come. Neither may cost questions in every round.
 """
 
 from dataclasses import dataclass

@@ -108,6 +108,7 @@ class SessionMoney:
                 raise Refused(FailureCode.CHANNEL, "the channel is being closed on chain")
             if not self._mined.is_set() and state.locked:
                 self.credit.locked = state.locked
+                await asyncio.to_thread(self._parts.ledger.saw, self._terms.route.channel)
                 self._mined.set()
                 self._raised.set()
 

@@ -103,25 +103,34 @@ class Settlement:
         """Names of transactions, where they are recorded."""
         self._looks = Looks() if looks is None else looks
         self._waits: dict[bytes, _Wait] = {}
+        self._ripening: set[bytes] = set()
+        """Pots in which something of this node's becomes collectable by time alone; by their payees' hash."""
 
     def round(self, *, at_once: bool = False) -> list[Settled]:
         """Look at every voucher on disk once. `at_once` does not wait for earlier stages to settle.
 
         Raises: ChainUnavailable. What one channel's transaction is refused for is logged and does not stop the others.
         """
-        held = self._ledger.all_held()
+        every = self._ledger.all_held()
+        held = [each for each in every if self._looks.is_due(each) or at_once]
         done: list[Settled] = []
         for vouchers in _alike([due for each in held for due in self._try(self._to_settle, each, at_once)]):
             done += self._settle(vouchers)
+        pots = {each.key.payees for each in held} | self._ripening
         places: list[_Place] = []
-        for each in {each.key.payees: each for each in held}.values():  # one pot however many channels fill it
+        # one pot however many channels fill it
+        for each in {each.key.payees: each for each in every if each.key.payees in pots}.values():
+            self._ripening.discard(each.key.payees)
             for index in each.indexes:
                 places += self._try(self._to_collect, each, index, at_once)
         for node in dict.fromkeys(place.payees[place.index].node for place in places):
             own = (place for place in places if place.payees[place.index].node == node)
             for batch in batches(own, MAX_BATCH, lambda place: len(place.payees)):
                 done += self._collect(node, batch)
-        self._forget_what_never_came()
+        try:
+            self._forget_what_never_came()
+        except ChainError as error:  # what was done is done
+            log.warning("channels that never came are forgotten later: %s", error)
         return done
 
     def _forget_what_never_came(self) -> None:
@@ -146,9 +155,9 @@ class Settlement:
             return []
 
     def _to_settle(self, held: HeldChannel, at_once: bool) -> list[_Voucher]:
-        if not (self._looks.is_due(held) or at_once):
-            return []
         state = self._network.channels.state(held.channel)
+        if held.is_unseen and state != NEVER_OPENED:
+            self._ledger.saw(held.channel)
         owed = owed_on(held, state)
         if held.voucher is None or owed == 0:
             self._looks.found_nothing(held)
@@ -192,7 +201,10 @@ class Settlement:
 
     def _to_collect(self, held: HeldChannel, index: int, at_once: bool) -> list[_Place]:
         payees = parse_payees(held.payees)
-        amount = self._network.channels.collectable(payees, index)
+        share = self._network.channels.share(payees, index)
+        if share.ripening > 0:
+            self._ripening.add(held.key.payees)
+        amount = share.collectable
         return [] if amount < (1 if at_once else self._minimum) else [_Place(held, payees, index, amount)]
 
     def _collect(self, node: Address, places: Sequence[_Place]) -> list[Settled]:

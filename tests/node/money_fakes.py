@@ -62,6 +62,7 @@ class FakeChannels:
     """Whether collect_many reverts whatever it is given."""
     asked: list[bytes] = field(default_factory=list)
     """Channels whose state was read."""
+    pots_asked: int = 0
     calls: list[str] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     """Under which name each call that succeeded was sent."""
@@ -127,6 +128,7 @@ class FakeChannels:
 
     def share(self, payees: tuple[Payee, ...], index: int) -> PayeeShare:
         """As the wrapper."""
+        self.pots_asked += 1
         pot, payee = payees_hash(payees), payees[index]
         total = self.pots.get(pot, 0)
         ripe = payee.share_of(total - self.unripe.get(pot, 0))

@@ -170,7 +170,7 @@ class TestProvisional:
 
         assert run_virtual(main()) == WINDOW
 
-    def test_work_goes_on_when_the_channel_is_mined(self, money: Setup, channels: FakeChannels) -> None:
+    def test_work_goes_on_when_the_channel_is_mined(self, money: Setup, channels: FakeChannels, ledger: Ledger) -> None:
         """With what was locked there: the next window is served, and the lock is the limit of promises from then on."""
 
         async def main() -> None:
@@ -181,8 +181,10 @@ class TestProvisional:
             waiting = asyncio.create_task(route.check_credit(1))
             await asyncio.sleep(5.0)
             assert not waiting.done()
+            assert ledger.held(route_channel := make_key().id(DOMAIN)).is_unseen
             await mined(route, channels, 2 * FIRST_PART)
             await waiting
+            assert not ledger.held(route_channel).is_unseen
             route.check(promise(2 * FIRST_PART))
             with pytest.raises(BeyondLock):
                 route.check(promise(2 * FIRST_PART + 1))
