@@ -168,7 +168,9 @@ class Settlement:
             return []  # a payer could have nodes burn their gas on promises of next to nothing
         if not (at_once or state.closes_at or self._is_turn(held, state)):
             return []
-        return [_Voucher(held, held.voucher, owed)]
+        newest = self._ledger.held(held.channel)  # a session may have ended since the round began, and paid the rest
+        owed = owed_on(newest, state)
+        return [_Voucher(newest, newest.voucher, owed)] if newest.voucher is not None and owed else []
 
     def _settle(self, vouchers: Sequence[_Voucher]) -> list[Settled]:
         if len(vouchers) > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from incentives.chain_types import Sent
+from incentives.channels import ChannelState
 from incentives.client_errors import KeyReused
 from incentives.errors import ChainUnavailable, Reverted, TransactionRefused
 from incentives.payees import payees_for, payees_hash
@@ -486,6 +487,25 @@ def test_a_channel_that_comes_late_is_settled(ledger: Ledger, channels: FakeChan
     late.lock(CHANNEL, 1000)
 
     assert [kind for _ in range(4) for kind in kinds(side.round())] == [("settle", 400), ("collect", 200)]
+
+
+def test_what_a_session_pays_at_its_end_is_settled_with_the_rest(
+    ledger: Ledger, channels: FakeChannels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended while the round asked the chain: one settlement, and not one for each of its last vouchers."""
+    hold(ledger, 400)
+    running = [CHANNEL]
+    side, asked = settlement(channels, ledger, busy=running), channels.state
+
+    def ending(channel: bytes) -> ChannelState:
+        if running:
+            ledger.hold_voucher(make_voucher(500))
+            running.clear()
+        return asked(channel)
+
+    monkeypatch.setattr(channels, "state", ending)
+    assert kinds(side.round()) == [("settle", 500), ("collect", 250)]
+    assert channels.calls == ["settle", "collect"]
 
 
 @pytest.mark.parametrize(("age", "left"), [(FORGET_SECONDS - 60, 1), (FORGET_SECONDS + 60, 0)])
