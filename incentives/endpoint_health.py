@@ -13,6 +13,8 @@ FIRST_REST_S, LAST_REST_S = 1.0, 60.0
 """How long an endpoint that failed is asked last; doubled with each failure."""
 LATENCY_WEIGHT = 0.2
 """Of the newest answer in the running mean."""
+MIN_FOR_ONE_LIAR = 3
+"""Of so many endpoints, the one that tells the most or the least is not believed."""
 MAX_FUTURE_S = 60.0
 """Clocks differ; a block further ahead than this was made up to look newest."""
 

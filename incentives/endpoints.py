@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 
 from incentives.client_errors import StaleChain
 from incentives.clock import SYSTEM_CLOCK, Clock
-from incentives.endpoint_health import MAX_FUTURE_S, NO_LIMITS, Endpoint, EndpointHealth, HeadLimits, staleness
+from incentives.endpoint_health import (
+    MAX_FUTURE_S,
+    MIN_FOR_ONE_LIAR,
+    NO_LIMITS,
+    Endpoint,
+    EndpointHealth,
+    HeadLimits,
+    staleness,
+)
 from incentives.errors import ChainError, ChainUnavailable, UnexpectedAnswer, WrongChain
 from incentives.failover import may_go_elsewhere, worse
 from incentives.json_rpc import Rpc
@@ -287,4 +295,4 @@ class EndpointPool:
         latest = self._clock.now() + MAX_FUTURE_S
         heads = [one.head for one in self._endpoints if one.admitted and one.head and one.head.timestamp <= latest]
         numbers = sorted(head.number for head in heads)
-        return 0 if not numbers else numbers[-2] if len(numbers) >= 3 else numbers[-1]
+        return 0 if not numbers else numbers[-2] if len(numbers) >= MIN_FOR_ONE_LIAR else numbers[-1]

@@ -82,9 +82,13 @@ def _shut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _watched(connection: socket.socket) -> None:
+def _present() -> Deadline | None:
     deadline: Deadline | None = getattr(_running, "deadline", None)
-    if deadline is not None:
+    return deadline
+
+
+def _watched(connection: socket.socket) -> None:
+    if (deadline := _present()) is not None:
         deadline.watch(connection)
 
 
@@ -98,8 +102,7 @@ class _Watched(HTTPConnection):
     def _tunnel(self) -> None:
         """A proxy's answer that was cut off looks whole, and TLS would begin on a connection that is none."""
         super()._tunnel()
-        deadline: Deadline | None = getattr(_running, "deadline", None)
-        if deadline is not None:
+        if (deadline := _present()) is not None:
             deadline.check()
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from incentives.endpoint_health import MIN_FOR_ONE_LIAR
 from incentives.endpoints import BoundEndpoint, EndpointPool
 from incentives.errors import ChainUnavailable, TransactionRefused, UnexpectedAnswer
 from incentives.rpc_values import HASH_BYTES, data, fields, quantity
@@ -12,8 +13,6 @@ from incentives.tx_fees import Market
 from incentives.tx_states import Inclusion, Wanted
 from verification.addresses import Address
 
-MIN_FOR_ONE_LIAR = 3
-"""Endpoints, for the lowest count not to be believed."""
 _KNOWN = ("already known", "already imported", "known transaction", "alreadyknown", "already exists")
 _SPENT = ("nonce too low", "nonce is too low", "old nonce", "invalid nonce")
 _CONTESTED = ("replacement transaction underpriced", "replacement", "could not replace")

@@ -152,24 +152,29 @@ class TxSender:
     def _number_for(self, job: Job) -> int:
         """The number that a job keeps as long as it may be mined with it; else the lowest that is free."""
         spent = self._chain.spent_numbers(self.account, self._policy.confirmations)
-        following = self._following(spent)
         held = self._store.held_numbers(spent)
         if job.nonce is None or job.nonce < spent:
             if self._forgotten(job):
                 raise TransactionLost(
                     job.attempts[-1].tx_hash, self._policy.memory_s, "it may have been mined long ago"
                 )
-            free = next(number for number in range(following, following + len(held) + 1) if number not in held)
-            return self._plausible(free, max(spent, self._store.used_numbers()), held)
+            known = self._known(spent)
+            first = self._first_free(known)
+            free = next(number for number in range(first, first + len(held) + 1) if number not in held)
+            return self._plausible(free, known, held)
         if job.nonce in held:
             raise TransactionLost(
                 job.attempts[-1].tx_hash, 0.0, f"its number {job.nonce} went to another, not for good yet"
             )
         return job.nonce
 
-    def _following(self, spent: int) -> int:
-        """The lowest number that may be free. Too low a count of what waits is lifted by what is known to be spent."""
-        return max(self._chain.next_number(self.account), spent, self._store.used_numbers())
+    def _known(self, spent: int) -> int:
+        """How many numbers are spent by what the chain and the record tell: the record knows its own, whatever is told."""
+        return max(spent, self._store.used_numbers())
+
+    def _first_free(self, known: int) -> int:
+        """The lowest number that may be free: too low a count of what waits is lifted by what is known to be spent."""
+        return max(self._chain.next_number(self.account), known)
 
     def _plausible(self, number: int, spent: int, held: set[int]) -> int:
         """Raises: TooManyWaiting where a transaction with this number might wait for ever."""
@@ -274,7 +279,7 @@ class TxSender:
         waiting = [job.nonce for job in live if job.state in HOLDING and job.nonce is not None]
         if not waiting:
             return []
-        first = self._following(self._chain.spent_numbers(self.account, self._policy.confirmations))
+        first = self._first_free(self._known(self._chain.spent_numbers(self.account, self._policy.confirmations)))
         held = self._store.held_numbers(first)
         missing = [number for number in range(first, min(max(waiting), first + MAX_GAP + 1)) if number not in held]
         if len(missing) > MAX_GAP:

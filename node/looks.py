@@ -35,19 +35,23 @@ class Looks:
 
     def is_due(self, held: HeldChannel) -> bool:
         """Whether to look in this round; asked once in each."""
-        idle = self._idle.get(held.channel)
-        if idle is None or idle.cumulative != held.cumulative or idle.skipped >= idle.to_skip:
+        idle = self._idle_since(held)
+        if idle is None or idle.skipped >= idle.to_skip:
             return True
         self._idle[held.channel] = _Idle(idle.cumulative, idle.to_skip, idle.skipped + 1)
         return False
 
     def found_nothing(self, held: HeldChannel) -> None:
         """Nothing was to do: 0, 1, 3, 7, ... rounds are skipped before the next look."""
-        idle = self._idle.get(held.channel)
-        same = idle is not None and idle.cumulative == held.cumulative
-        to_skip = min(2 * idle.to_skip + 1, self._most) if idle is not None and same else 0
+        idle = self._idle_since(held)
+        to_skip = 0 if idle is None else min(2 * idle.to_skip + 1, self._most)
         self._idle[held.channel] = _Idle(held.cumulative, to_skip)
 
     def found_something(self, channel: bytes) -> None:
         """The channel is looked at in every round again; also for one that is forgotten."""
         self._idle.pop(channel, None)
+
+    def _idle_since(self, held: HeldChannel) -> _Idle | None:
+        """What was found with the voucher that is held now."""
+        idle = self._idle.get(held.channel)
+        return idle if idle is not None and idle.cumulative == held.cumulative else None

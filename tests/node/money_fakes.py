@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from incentives.chain_types import Event, Sent
-from incentives.channels import RECLAIMED_AT, ChannelState, PayeeShare, PotShare
+from incentives.channels import NEVER_OPENED, RECLAIMED_AT, ChannelState, PayeeShare, PotShare
 from incentives.errors import ChainError, Reverted
 from incentives.payees import Payee, payee_words, payees_for, payees_hash
 from incentives.signing import LocalSigner, Signer
@@ -82,7 +82,7 @@ class FakeChannels:
         if self.down is not None:
             raise self.down
         self.asked.append(channel)
-        return self.states.get(channel, ChannelState(0, 0, 0))
+        return self.states.get(channel, NEVER_OPENED)
 
     def settle(self, sender: Signer, signed: SignedVoucher, key: str | None = None) -> Sent:
         """As the wrapper."""
